@@ -1,0 +1,8 @@
+"""`python -m ironvec` is the `ironvec` command."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,261 @@
+"""The public `Embedder`: texts in, vectors out.
+
+In: texts in any of the shapes users hold them. Out: NumPy arrays in input order. What the arrays hold is computed in
+Rust (src/embedder.rs). Names and semantics follow sentence-transformers 6.2, so that a NumPy user changes one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .arguments import (
+    TextsLike,
+    as_texts,
+    check_other_keywords,
+    flag_or_none,
+    positive_int,
+    positive_int_or_none,
+    refuse_other_than_texts,
+    text_argument,
+)
+from .loaded_model import LoadedModel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The default of the first argument, which sentence-transformers' callers may also pass as `inputs=` or `sentences=`.
+_BY_KEYWORD: Any = None
+
+
+class Embedder(LoadedModel):
+    """A text embedding model, loaded and ready.
+
+    Any number of threads may call one Embedder; the GIL is released while it computes, and Ctrl-C stops it within a
+    batch. It pickles by its arguments (without `token`), and rebuilds itself after a fork.
+
+    Args:
+        model: An alias ("minilm"), the folder of a checkpoint, or a hub id ("org/name"). Looked for, in this order: as
+            a path; in `$IRONVEC_MODELS`; in `models/` under the working directory; in an installed package that carries
+            it; in the Hugging Face cache.
+        provider: What runs the graph: "auto" (CUDA where it works, else the CPU), "cpu", "cuda" or "coreml".
+        dtype: What it computes in: "float32", "int8" (quantized at load) or "float16" (where the provider runs it).
+        max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's.
+        truncate_dim: Components kept of each vector. None: all.
+        threads: CPU threads of one run. None: ONNX Runtime's choice.
+        prompts: Name to text; overrides and extends the checkpoint's.
+        default_prompt_name: The prompt that `encode` uses where it is told none. None: the checkpoint's.
+        file_name: An ONNX file of the folder to run instead of the checkpoint. Not supported yet.
+        revision: Branch, tag or commit of a model in the Hugging Face cache. None: "main".
+        cache_dir: The Hugging Face cache to look in. None: the one its environment variables name.
+        local_files_only: Accepted for compatibility: nothing is downloaded.
+        token: Accepted for compatibility: nothing is downloaded.
+        on_truncate: What to do where a text is cut: "ignore", "warn" (once per call) or "error" (`ValueError`).
+
+    Raises:
+        FileNotFoundError: Nothing by that name; the message lists every place looked at.
+        ModelError: The model's files are broken or unsupported.
+        ProviderError: The provider, or ONNX Runtime itself, cannot be used.
+        ValueError, TypeError: An argument is not what is described here.
+    """
+
+    __slots__ = ()
+
+    def encode(
+        self,
+        texts: TextsLike = _BY_KEYWORD,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: str = "float32",
+        normalize_embeddings: bool | None = None,
+        truncate_dim: int | None = None,
+        max_length: int | None = None,
+        out: NDArray[np.float32] | None = None,
+        **other_keywords: Any,
+    ) -> NDArray[Any]:
+        """Computes one vector per text.
+
+        The result for a text does not depend on what it is batched with: within 1e-5 of encoding it alone (float32).
+
+        Args:
+            texts: A str, or a list, tuple, 1-D array, Series or any other ordered iterable of str. An empty string is
+                a text like any other.
+            prompt_name: The name, in `prompts`, of the text to prepend. Default: `default_prompt_name`, if any.
+            prompt: The text to prepend; beats `prompt_name`.
+            batch_size: Most rows per run. None: batches are planned by a budget of padded tokens.
+            show_progress_bar: True shows a bar on stderr, counted in texts. None and False show none.
+            precision: "float32", "int8", "uint8", "binary" or "ubinary", as sentence-transformers defines them: the
+                8-bit ones scale by the range of this call's vectors, the binary ones pack 8 components to a byte.
+            normalize_embeddings: True scales vectors to L2 norm 1, False does not. None: as the checkpoint says.
+            truncate_dim: Components kept of each vector, for this call.
+            max_length: Tokens per text at which texts are cut, for this call.
+            out: A C-contiguous, writeable float32 array (or np.memmap) to fill, of the shape that is returned.
+            **other_keywords: sentence-transformers' others, where they ask for what this does: `inputs` or `sentences`
+                for `texts`, `convert_to_numpy=True`, `convert_to_tensor=False`, `output_value="sentence_embedding"`,
+                `device` equal to the provider, `pool=None`, `chunk_size=None`.
+
+        Returns:
+            Shape (dimension,) for a str, else (texts, dimension), C-contiguous, in input order; float32, or int8 /
+            uint8 by `precision`. `out` itself where it is given.
+
+        Raises:
+            TypeError: A text is not a str (its index and type are named), or an unknown keyword.
+            ValueError: An unknown `prompt_name`, a text with lone surrogates, a wrong `out`, a keyword that asks for
+                what ironvec does not do; a cut text under `on_truncate="error"`.
+        """
+        chosen = text_argument("encode", texts, other_keywords)
+        check_other_keywords("encode", other_keywords, self.provider)
+        rows, single = as_texts(chosen)
+        if out is not None and not isinstance(out, np.ndarray):
+            raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
+        vector_out = single and out is not None and out.ndim == 1
+        encode = self._encoder(
+            prompt_name, prompt, batch_size, precision, normalize_embeddings, truncate_dim, max_length
+        )
+        # A vector with an axis in front is a view of it: the native side fills the caller's own memory.
+        target = out[None, :] if out is not None and vector_out else out
+        if show_progress_bar:
+            from tqdm import tqdm  # type: ignore[import-untyped]
+
+            with tqdm(total=len(rows), desc="Texts", unit="text") as bar:
+                vectors = encode(rows, out=target, progress=bar.update)
+        else:
+            vectors = encode(rows, out=target)
+        if out is not None:
+            return out
+        return vectors[0] if single else vectors
+
+    def encode_query(
+        self,
+        texts: TextsLike = _BY_KEYWORD,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: str = "float32",
+        normalize_embeddings: bool | None = None,
+        truncate_dim: int | None = None,
+        max_length: int | None = None,
+        out: NDArray[np.float32] | None = None,
+        **other_keywords: Any,
+    ) -> NDArray[Any]:
+        """`encode` with the model's prompt for queries: "query", or none where the model has none.
+
+        `prompt` and `prompt_name` override it; `default_prompt_name` has no say. All else is as in `encode`.
+        """
+        if prompt is None and prompt_name is None:
+            prompt = self._prompts.of_role("query")
+        return self.encode(
+            texts, prompt_name=prompt_name, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar,
+            precision=precision, normalize_embeddings=normalize_embeddings, truncate_dim=truncate_dim,
+            max_length=max_length, out=out, **other_keywords,
+        )  # fmt: skip
+
+    def encode_document(
+        self,
+        texts: TextsLike = _BY_KEYWORD,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        precision: str = "float32",
+        normalize_embeddings: bool | None = None,
+        truncate_dim: int | None = None,
+        max_length: int | None = None,
+        out: NDArray[np.float32] | None = None,
+        **other_keywords: Any,
+    ) -> NDArray[Any]:
+        """`encode` with the model's prompt for documents: the first of "document", "passage" and "corpus" it has.
+
+        `prompt` and `prompt_name` override it; `default_prompt_name` has no say. All else is as in `encode`.
+        """
+        if prompt is None and prompt_name is None:
+            prompt = self._prompts.of_role("document")
+        return self.encode(
+            texts, prompt_name=prompt_name, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar,
+            precision=precision, normalize_embeddings=normalize_embeddings, truncate_dim=truncate_dim,
+            max_length=max_length, out=out, **other_keywords,
+        )  # fmt: skip
+
+    def encode_iter(
+        self,
+        texts: Iterable[str],
+        *,
+        chunk: int = 1024,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        precision: str = "float32",
+        normalize_embeddings: bool | None = None,
+        truncate_dim: int | None = None,
+        max_length: int | None = None,
+    ) -> Iterator[NDArray[Any]]:
+        """Encodes any iterable, endless ones too, holding one chunk of it in memory.
+
+        Args:
+            texts: An iterable of str, read as the arrays are asked for.
+            chunk: Texts per array. Larger chunks batch better; memory grows with them.
+            precision: "float32", "binary" or "ubinary". The 8-bit ones scale by a range over all vectors, which a
+                stream does not have.
+            prompt_name, prompt, batch_size, normalize_embeddings, truncate_dim, max_length: As in `encode`.
+
+        Yields:
+            Arrays of shape (at most `chunk`, dimension), in input order; none for an empty iterable.
+
+        Raises:
+            TypeError, ValueError: At the call, for its arguments; while iterating, for a text.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts is one str; encode_iter takes an iterable of them, encode takes one")
+        source = iter(refuse_other_than_texts(texts))
+        rows_per_chunk = positive_int("chunk", chunk)
+        if precision in ("int8", "uint8"):
+            raise ValueError(f'precision={precision!r} needs all vectors at once: use encode, or "binary" / "ubinary"')
+        encode = self._encoder(
+            prompt_name, prompt, batch_size, precision, normalize_embeddings, truncate_dim, max_length
+        )
+
+        def chunks() -> Iterator[NDArray[Any]]:
+            start = 0
+            while rows := list(islice(source, rows_per_chunk)):
+                try:
+                    vectors = encode(rows)
+                except (TypeError, ValueError) as error:
+                    # The native side counts from the start of the chunk.
+                    kind = TypeError if isinstance(error, TypeError) else ValueError
+                    raise kind(f"in the chunk that starts at text {start}: {error}") from error
+                start += len(rows)
+                yield vectors
+
+        return chunks()
+
+    def _encoder(
+        self,
+        prompt_name: str | None,
+        prompt: str | None,
+        batch_size: int | None,
+        precision: str,
+        normalize_embeddings: bool | None,
+        truncate_dim: int | None,
+        max_length: int | None,
+    ) -> Callable[..., NDArray[Any]]:
+        """The native `encode` with checked arguments, ready for rows of texts."""
+        return partial(
+            self._native().encode,
+            prompt=self._prompts.choose(prompt, prompt_name),
+            batch_size=positive_int_or_none("batch_size", batch_size),
+            normalize=flag_or_none("normalize_embeddings", normalize_embeddings),
+            truncate_dim=positive_int_or_none("truncate_dim", truncate_dim),
+            max_length=positive_int_or_none("max_length", max_length),
+            precision="float32" if precision is None else precision,
+            on_truncate=self._on_truncate,
+        )

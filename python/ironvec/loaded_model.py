@@ -1,0 +1,205 @@
+"""A model held in memory: found, loaded, described, rebuilt where a process needs its own.
+
+In: the constructor's arguments. Out: the native object and what the checkpoint says of itself. `Embedder` adds the
+encoding and documents the arguments.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from . import _core
+from .arguments import TextsLike, as_texts, positive_int_or_none
+from .prompts import Prompts
+from .resolve import onnxruntime_dirs, resolve
+from .similarity import pair_scores, score_matrix
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+# Native objects that a forked child inherited. Their threads did not survive the fork, so dropping one could wait for
+# them forever: they are kept until the child ends.
+_inherited: list[_core.Embedder] = []
+
+_Model = TypeVar("_Model", bound="LoadedModel")
+
+
+class LoadedModel:
+    """One checkpoint, loaded. Any number of threads may use it."""
+
+    # Slots, so that setting what does not exist (`model.max_seq_length = 512`) is an error and not ignored.
+    __slots__ = ("__weakref__", "_arguments", "_loaded", "_model_id", "_native_arguments", "_on_truncate", "_prompts")
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        provider: str = "auto",
+        dtype: str = "float32",
+        max_length: int | None = None,
+        truncate_dim: int | None = None,
+        threads: int | None = None,
+        prompts: Mapping[str, str] | None = None,
+        default_prompt_name: str | None = None,
+        file_name: str | None = None,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        on_truncate: str = "ignore",
+    ) -> None:
+        if on_truncate not in ("ignore", "warn", "error"):
+            raise ValueError(f'on_truncate={on_truncate!r}; expected "ignore", "warn" or "error"')
+        if file_name is not None:
+            raise ValueError(f"file_name={file_name!r}: ONNX files cannot be loaded yet; leave it out")
+        # The token stays out of the pickle, which may end up in a file.
+        self._arguments = (
+            model,
+            {
+                "provider": provider, "dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim,
+                "threads": threads, "prompts": None if prompts is None else dict(prompts),
+                "default_prompt_name": default_prompt_name, "revision": revision, "cache_dir": cache_dir,
+                "local_files_only": local_files_only, "on_truncate": on_truncate,
+            },
+        )  # fmt: skip
+        self._on_truncate = on_truncate
+        resolved = resolve(model, revision=revision, cache_dir=cache_dir)
+        self._model_id = resolved.model_id
+        self._native_arguments: dict[str, Any] = {
+            "folder": resolved.folder, "model_id": resolved.model_id, "runtime_dirs": onnxruntime_dirs(),
+            "provider": provider, "dtype": dtype, "max_length": positive_int_or_none("max_length", max_length),
+            "truncate_dim": positive_int_or_none("truncate_dim", truncate_dim),
+            "threads": positive_int_or_none("threads", threads),
+        }  # fmt: skip
+        native = _core.Embedder(**self._native_arguments)
+        self._loaded = (os.getpid(), native)
+        self._prompts = Prompts(
+            registry=resolved.prompts,
+            checkpoint=native.prompts,
+            checkpoint_default=native.default_prompt_name,
+            caller=prompts,
+            caller_default=default_prompt_name,
+        )
+
+    @overload
+    def tokenize(self, text: str) -> list[int]: ...  # type: ignore[overload-overlap] # a str is an iterable of str
+    @overload
+    def tokenize(self, text: Iterable[str]) -> list[list[int]]: ...
+    def tokenize(self, text: TextsLike) -> list[int] | list[list[int]]:
+        """The token ids of a text as the model sees them: special tokens added, cut at `max_length`, no prompt.
+
+        Returns:
+            A list of ids for a str; one such list per text for a sequence.
+        """
+        rows, single = as_texts(text)
+        ids = self._native().token_rows(rows, None)
+        return ids[0] if single else ids
+
+    def count_tokens(self, texts: TextsLike) -> NDArray[np.int64]:
+        """How many tokens each text has, special tokens included, before any cut.
+
+        Returns:
+            int64, shape (texts,); shape () for a str.
+        """
+        rows, single = as_texts(texts)
+        counts = self._native().count_tokens(rows)
+        return counts.reshape(()) if single else counts
+
+    def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+        """Scores of every row of `a` against every row of `b`.
+
+        By the checkpoint's own function, cosine unless it says otherwise; distances are negated, so that more is
+        always more similar.
+
+        Args:
+            a: float array of shape (rows, dimension) or (dimension,).
+            b: the same, with the same dimension.
+
+        Returns:
+            float32, shape (rows of a, rows of b).
+
+        Raises:
+            ValueError: The dimensions differ, or an array has more than two axes.
+        """
+        return score_matrix(a, b, self._loaded[1].similarity_fn_name)
+
+    def similarity_pairwise(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+        """Scores of row i of `a` against row i of `b`, by the same function as `similarity`.
+
+        Returns:
+            float32, shape (rows,).
+
+        Raises:
+            ValueError: The shapes differ.
+        """
+        return pair_scores(a, b, self._loaded[1].similarity_fn_name)
+
+    def device_report(self) -> dict[str, object]:
+        """What runs the model: provider, library and its version, threads, and what else the provider tells."""
+        return self._native().device_report()
+
+    @property
+    def dimension(self) -> int:
+        """Components of a vector, after the constructor's `truncate_dim`."""
+        return self._loaded[1].dimension
+
+    @property
+    def max_length(self) -> int:
+        """Tokens per text, special tokens included, at which texts are cut."""
+        return self._loaded[1].max_length
+
+    @property
+    def model_id(self) -> str:
+        """The hub id of a model found by name, or the folder it was loaded from."""
+        return self._model_id
+
+    @property
+    def provider(self) -> str:
+        """What runs the graph: "cpu", "cuda" or "coreml"."""
+        return self._loaded[1].provider
+
+    @property
+    def dtype(self) -> str:
+        """What it computes in: "float32", "int8" or "float16"."""
+        return self._loaded[1].dtype
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Prompt name to text, a copy. "query" and "document" are always there, empty where the model has none."""
+        return self._prompts.all()
+
+    @property
+    def pooling(self) -> str:
+        """How token vectors become one: "mean", "cls", "max", "lasttoken", ..., as the checkpoint says."""
+        return self._loaded[1].pooling
+
+    @property
+    def normalize(self) -> bool:
+        """Whether vectors are scaled to L2 norm 1 where `encode` is not told otherwise."""
+        return self._loaded[1].normalize
+
+    def __repr__(self) -> str:
+        fields = ("dimension", "max_length", "provider", "dtype", "pooling", "normalize")
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in fields)
+        return f"{type(self).__name__}({self._model_id!r}, {values})"
+
+    def __reduce__(self) -> tuple[Callable[..., LoadedModel], tuple[Any, ...]]:
+        model, keywords = self._arguments
+        return _from_arguments, (type(self), model, keywords)
+
+    def _native(self) -> _core.Embedder:
+        """The native object of this process."""
+        process, native = self._loaded
+        if process != os.getpid():
+            # Two threads of a forked child may both rebuild: each gets a whole object, and one of them stays.
+            _inherited.append(native)
+            native = _core.Embedder(**self._native_arguments)
+            self._loaded = (os.getpid(), native)
+        return native
+
+
+def _from_arguments(cls: type[_Model], model: str | os.PathLike[str], keywords: dict[str, Any]) -> _Model:
+    return cls(model, **keywords)

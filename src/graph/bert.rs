@@ -1,0 +1,128 @@
+//! The BERT encoder (transformers' `BertModel` without its pooler), in ONNX Runtime's fused operators.
+
+use super::builder::{GraphBuilder, Size, Value};
+use super::inputs;
+use super::layers::{add_and_norm, linear};
+use super::proto::{AttributeProto, ElementType, TensorProto};
+use crate::error::Result;
+use crate::model::bert::{Activation, BertConfig};
+
+/// What transformers adds to the scores of padding: exp of it is exactly 0, so padding cannot reach a token.
+const MASK_FILTER_VALUE: f32 = f32::MIN;
+
+/// Token ids to hidden states: (B, L) -> (B, L, H).
+pub fn encoder(builder: &mut GraphBuilder, config: &BertConfig) -> Result<Value> {
+    let token_shape = [Size::Symbol("B"), Size::Symbol("L")];
+    let input_ids = builder.input(inputs::INPUT_IDS, ElementType::Int32, &token_shape)?;
+    let attention_mask = builder.input(inputs::ATTENTION_MASK, ElementType::Int32, &token_shape)?;
+    let prefix = if builder.has_weight("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
+    let mut hidden_states = embeddings(builder, config, prefix, &input_ids)?;
+    for layer in 0..config.num_hidden_layers {
+        let path = format!("{prefix}encoder.layer.{layer}");
+        let attended = attention(builder, config, &path, &hidden_states, &attention_mask)?;
+        hidden_states = feed_forward(builder, config, &path, &attended)?;
+    }
+    Ok(hidden_states)
+}
+
+/// Word + position + token type (all 0), then LayerNorm. (B, L) -> (B, L, H).
+fn embeddings(builder: &mut GraphBuilder, config: &BertConfig, prefix: &str, input_ids: &Value) -> Result<Value> {
+    let path = format!("{prefix}embeddings");
+    let hidden = config.hidden_size;
+    let word = builder.weight(&format!("{path}.word_embeddings.weight"), &[config.vocab_size, hidden])?;
+    let position =
+        builder.weight(&format!("{path}.position_embeddings.weight"), &[config.max_position_embeddings, hidden])?;
+    let token_type =
+        builder.weight(&format!("{path}.token_type_embeddings.weight"), &[config.type_vocab_size, hidden])?;
+    let gamma = builder.weight(&format!("{path}.LayerNorm.weight"), &[hidden])?;
+    let beta = builder.weight(&format!("{path}.LayerNorm.bias"), &[hidden])?;
+    let zero = TensorProto {
+        dims: vec![1],
+        data_type: ElementType::Int32 as i32,
+        raw_data: Some(0_i32.to_le_bytes().to_vec()),
+        ..Default::default()
+    };
+    let shape = builder.op("token_type_shape", "Shape", &[input_ids], &[])?;
+    let token_type_ids =
+        builder.op("token_type_ids", "ConstantOfShape", &[&shape], &[AttributeProto::tensor("value", zero)])?;
+    let embedded = builder.contrib(
+        &path,
+        "EmbedLayerNormalization",
+        &[input_ids, &token_type_ids, &word, &position, &token_type, &gamma, &beta],
+        &[AttributeProto::float("epsilon", config.layer_norm_eps)],
+    )?;
+    builder.further_output(&embedded, "mask_index")?; // the operator insists on it
+    Ok(embedded)
+}
+
+/// Self-attention, output projection, residual, LayerNorm. (B, L, H) -> (B, L, H).
+fn attention(
+    builder: &mut GraphBuilder,
+    config: &BertConfig,
+    path: &str,
+    hidden_states: &Value,
+    attention_mask: &Value,
+) -> Result<Value> {
+    let hidden = config.hidden_size;
+    let mut projected = Vec::with_capacity(3);
+    let mut biases = Vec::with_capacity(3);
+    for part in ["query", "key", "value"] {
+        let tensor = format!("{path}.attention.self.{part}");
+        let name = format!("{tensor}.projection");
+        projected.push(linear(builder, &name, hidden_states, &format!("{tensor}.weight"), [hidden, hidden])?);
+        biases.push(builder.weight(&format!("{tensor}.bias"), &[hidden])?);
+    }
+    let biases: Vec<&Value> = biases.iter().collect();
+    let bias = builder.op(&format!("{path}.attention.bias"), "Concat", &biases, &[AttributeProto::int("axis", 0)])?;
+    let mut arguments: Vec<&Value> = projected.iter().collect();
+    arguments.extend([&bias, attention_mask]);
+    let context = builder.contrib(
+        &format!("{path}.attention"),
+        "MultiHeadAttention",
+        &arguments,
+        &[
+            AttributeProto::int("num_heads", config.num_attention_heads as i64),
+            AttributeProto::float("mask_filter_value", MASK_FILTER_VALUE),
+        ],
+    )?;
+    let output = format!("{path}.attention.output");
+    let name = format!("{output}.projection");
+    let dense = linear(builder, &name, &context, &format!("{output}.dense.weight"), [hidden, hidden])?;
+    add_and_norm(
+        builder,
+        &output,
+        [&dense, hidden_states],
+        &format!("{output}.dense.bias"),
+        &format!("{output}.LayerNorm"),
+        hidden,
+        config.layer_norm_eps,
+    )
+}
+
+/// H -> intermediate -> activation -> H, residual, LayerNorm. (B, L, H) -> (B, L, H).
+fn feed_forward(builder: &mut GraphBuilder, config: &BertConfig, path: &str, attended: &Value) -> Result<Value> {
+    let (hidden, width) = (config.hidden_size, config.intermediate_size);
+    let (inner, output) = (format!("{path}.intermediate"), format!("{path}.output"));
+    let name = format!("{inner}.projection");
+    let wide = linear(builder, &name, attended, &format!("{inner}.dense.weight"), [width, hidden])?;
+    let bias = builder.weight(&format!("{inner}.dense.bias"), &[width])?;
+    let activated = match config.hidden_act {
+        Activation::Gelu => builder.contrib(&inner, "BiasGelu", &[&wide, &bias], &[])?,
+        Activation::GeluTanh => builder.contrib(&inner, "FastGelu", &[&wide, &bias], &[])?,
+        Activation::Relu => {
+            let biased = builder.op(&format!("{inner}.biased"), "Add", &[&wide, &bias], &[])?;
+            builder.op(&inner, "Relu", &[&biased], &[])?
+        }
+    };
+    let name = format!("{output}.projection");
+    let narrow = linear(builder, &name, &activated, &format!("{output}.dense.weight"), [hidden, width])?;
+    add_and_norm(
+        builder,
+        &output,
+        [&narrow, attended],
+        &format!("{output}.dense.bias"),
+        &format!("{output}.LayerNorm"),
+        hidden,
+        config.layer_norm_eps,
+    )
+}

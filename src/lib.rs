@@ -1,0 +1,27 @@
+//! ironvec: text embeddings from a checkpoint folder, computed by ONNX Runtime, without an export step.
+//!
+//! A text goes one way: [`tokenize`] (texts to rows of ids), [`batch`] (lengths to a plan), [`session`] (a batch to
+//! pooled rows), [`pool`] (truncation, normalisation), the caller's memory. [`embedder`] tells that story from top to
+//! bottom. Beside that road, walked once per model: [`model`] (a folder to a `Spec`), [`weights`] (mapped safetensors),
+//! [`graph`] (`Spec` and tensor offsets to ONNX bytes), [`runtime`] (libonnxruntime).
+//!
+//! In shapes, everywhere: B rows in a batch, L padded length in tokens, H hidden size, D size of one attention head,
+//! P pooled vectors per row.
+//!
+//! Lints hold the line that no user or file data can panic: `unwrap`, `expect` and `panic!` warn, and warnings fail CI.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod batch;
+pub mod embedder;
+pub mod error;
+pub mod graph;
+pub mod model;
+pub mod pool;
+pub mod precision;
+#[cfg(feature = "python")]
+mod python;
+pub mod registry;
+pub mod runtime;
+pub mod session;
+pub mod tokenize;
+pub mod weights;

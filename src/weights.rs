@@ -1,0 +1,185 @@
+//! Safetensors files in, tensor places out: name → (file, offset, length, dtype, shape). Nothing is copied; the file is
+//! mapped only while its header is read, and ONNX Runtime maps it again from the offsets found here. Every size in the
+//! header is checked against the file by the `safetensors` crate; dtypes other than 16- and 32-bit floats are refused
+//! where a tensor is asked for, so that integer buffers beside the weights do no harm.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
+
+use crate::error::{Error, Result};
+
+/// Where a tensor lies.
+#[derive(Debug, Clone)]
+pub struct TensorPlace {
+    /// Its type in the file.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// First byte in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// The tensors of a checkpoint.
+#[derive(Debug)]
+pub struct Weights {
+    file: PathBuf,
+    /// The file with links followed: ONNX Runtime refuses external data that a link leads out of the folder, and the
+    /// Hugging Face cache is made of such links.
+    target: PathBuf,
+    tensors: HashMap<String, TensorPlace>,
+}
+
+impl Weights {
+    /// Reads the header of `model.safetensors` in a folder.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("model.safetensors");
+        let target = fs::canonicalize(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::FileMissing {
+                path: path.clone(),
+                needed_for: "the weights are read from it; other formats (pytorch_model.bin) can be converted with \
+                             the safetensors package"
+                    .to_owned(),
+            },
+            _ => Error::malformed_by(&path, format!("cannot be read: {error}"), error),
+        })?;
+        let tensors = read_header(&target).map_err(|problem| problem.at(&path))?;
+        Ok(Weights { file: path, target, tensors })
+    }
+
+    /// The file as the user knows it.
+    pub fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// The folder that external data locations are relative to, links followed.
+    pub fn data_folder(&self) -> &Path {
+        self.target.parent().unwrap_or(Path::new("."))
+    }
+
+    /// The external data location of every tensor.
+    pub fn data_file_name(&self) -> Result<&str> {
+        self.target
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| Error::malformed(&self.file, "its name is not valid Unicode"))
+    }
+
+    /// Whether a tensor of this name is there.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensor, which must have this shape and a float type.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorPlace> {
+        let mismatch = |found: String, expected: String| Error::Tensor {
+            path: self.file.clone(),
+            tensor: name.to_owned(),
+            found,
+            expected,
+        };
+        let Some(place) = self.tensors.get(name) else {
+            return Err(mismatch("nothing of that name".to_owned(), format!("a tensor of shape {shape:?}")));
+        };
+        if place.shape != shape {
+            return Err(mismatch(format!("shape {:?}", place.shape), format!("shape {shape:?}")));
+        }
+        if !matches!(place.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            return Err(mismatch(format!("dtype {:?}", place.dtype), "F32, F16 or BF16".to_owned()));
+        }
+        Ok(place)
+    }
+}
+
+/// What is wrong with a safetensors file, before its public name is attached.
+struct Problem {
+    what: String,
+    source: Option<crate::error::Source>,
+}
+
+impl Problem {
+    fn at(self, path: &Path) -> Error {
+        Error::Malformed { path: path.to_owned(), problem: self.what, source: self.source }
+    }
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Problem { what: format!("cannot be read: {error}"), source: Some(error.into()) }
+    }
+}
+
+impl From<SafeTensorError> for Problem {
+    fn from(error: SafeTensorError) -> Self {
+        Problem { what: format!("not a valid safetensors file: {}", explain(&error)), source: Some(error.into()) }
+    }
+}
+
+/// The `safetensors` crate's errors in words that say what to do.
+fn explain(error: &SafeTensorError) -> String {
+    use SafeTensorError as E;
+    match error {
+        E::HeaderTooSmall => "it is shorter than the 8 bytes that give the header's length".to_owned(),
+        E::HeaderTooLarge => "its header claims more than 100 MB".to_owned(),
+        E::InvalidHeaderLength => "its header is longer than the file (truncated download?)".to_owned(),
+        E::InvalidHeader(_) => "its header is not UTF-8".to_owned(),
+        E::InvalidHeaderDeserialization(error) => format!("its header is not JSON of tensors: {error}"),
+        E::InvalidOffset(name) => format!("the offsets of tensor `{name}` overlap another's, or leave a gap"),
+        E::MetadataIncompleteBuffer => "its tensors do not end where the file ends (truncated download?)".to_owned(),
+        E::TensorInvalidInfo => "a tensor's offsets do not match its shape and dtype".to_owned(),
+        E::ValidationOverflow => "a tensor's shape is larger than any memory".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn read_header(path: &Path) -> Result<HashMap<String, TensorPlace>, Problem> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(Problem { what: "not a regular file".to_owned(), source: None });
+    }
+    if file.metadata()?.len() == 0 {
+        return Err(Problem { what: "the file is empty".to_owned(), source: None });
+    }
+    // SAFETY: the map is read-only and dropped on return. A file that another process truncates meanwhile could fault;
+    // checkpoints are replaced by renaming, and every reader of mapped weights rests on that.
+    let map = unsafe { memmap2::Mmap::map(&file)? };
+    let (header_length, metadata) = SafeTensors::read_metadata(&map)?;
+    let base = 8 + header_length as u64;
+    Ok(metadata
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| {
+            let (begin, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+            let place = TensorPlace {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                offset: base + begin,
+                length: end.saturating_sub(begin),
+            };
+            (name, place)
+        })
+        .collect())
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A checkpoint of zeros for the unit tests of the rooms that read weights.
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    pub(crate) fn weights_of(tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, Weights) {
+        let folder = tempfile::tempdir().unwrap();
+        let zeros: Vec<Vec<u8>> =
+            tensors.iter().map(|(_, shape)| vec![0; shape.iter().product::<usize>() * 4]).collect();
+        let views = tensors.iter().zip(&zeros).map(|((name, shape), bytes)| {
+            ((*name).to_owned(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
+        });
+        safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+        let weights = Weights::open(folder.path()).unwrap();
+        (folder, weights)
+    }
+}
