@@ -31,16 +31,16 @@ pub fn pooling_inputs(modes: &[PoolingMode], batch: &PaddedBatch, skipped: usize
     PoolingInputs { weights, bias }
 }
 
-/// What `max` adds to a token: nothing, or enough to lose against every visible one.
+/// What `max` adds to a token: nothing, or what loses against every visible one.
 fn visibility(position: usize, first: usize, end: usize) -> f32 {
-    if (first..end).contains(&position) { 0.0 } else { f32::MIN }
+    if (first..end).contains(&position) { 0.0 } else { f32::NEG_INFINITY }
 }
 
 /// Fills one row of weights; tokens `first..end` count.
 fn weigh(mode: PoolingMode, weights: &mut [f32], first: usize, end: usize) {
     let count = (end - first) as f32;
     match mode {
-        PoolingMode::Cls => weights[0] = 1.0,
+        PoolingMode::Cls => weights[if end > first { first } else { 0 }] = 1.0,
         PoolingMode::LastToken if end > first => weights[end - 1] = 1.0,
         PoolingMode::LastToken | PoolingMode::Max => {}
         PoolingMode::Mean => weights[first..end].fill(1.0 / count),
@@ -86,6 +86,8 @@ mod tests {
     fn weights_of_each_mode() {
         let of = |mode| pooling_inputs(&[mode], &batch(&[2], 4), 0).weights;
         assert_eq!(of(PoolingMode::Cls), [1.0, 0.0, 0.0, 0.0]);
+        let prompted = pooling_inputs(&[PoolingMode::Cls], &batch(&[3], 4), 1).weights;
+        assert_eq!(prompted, [0.0, 1.0, 0.0, 0.0], "the first token after the prompt");
         assert_eq!(of(PoolingMode::Mean), [0.5, 0.5, 0.0, 0.0]);
         assert_eq!(of(PoolingMode::LastToken), [0.0, 1.0, 0.0, 0.0]);
         assert_eq!(of(PoolingMode::WeightedMean), [1.0 / 3.0, 2.0 / 3.0, 0.0, 0.0]);
@@ -97,7 +99,7 @@ mod tests {
     fn modes_lie_side_by_side_per_row() {
         let inputs = pooling_inputs(&[PoolingMode::Cls, PoolingMode::Max, PoolingMode::Mean], &batch(&[1, 2], 2), 0);
         assert_eq!(inputs.weights, [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.5, 0.5]);
-        assert_eq!(inputs.bias, Some(vec![0.0, f32::MIN, 0.0, 0.0]));
+        assert_eq!(inputs.bias, Some(vec![0.0, f32::NEG_INFINITY, 0.0, 0.0]));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 # The native module, written in Rust (src/python.rs). `ironvec.Embedder` documents what users see of it.
 from collections.abc import Callable
-from typing import Any, TypedDict, type_check_only
+from typing import Any, TypedDict, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["Embedder", "ModelError", "ProviderError", "registry", "version"]
+
 class ModelError(Exception):
-    """A model file that is there but broken or unsupported: names the file, the field or tensor, and what is supported."""
+    """A model file that is there but broken or unsupported: names the file and the field or tensor."""
 
 class ProviderError(Exception):
     """An execution provider, or ONNX Runtime itself, that cannot be used: says what there is."""
@@ -27,21 +29,21 @@ def registry() -> dict[str, RegistryEntry]:
 def version() -> str:
     """The crate's version, which is the package's."""
 
+@final
 class Embedder:
     """One loaded model. Any number of threads may call it; it must not be called in a forked child."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         folder: str,
         *,
-        model_id: str,
         runtime_dirs: list[str],
         provider: str = "auto",
         dtype: str = "float32",
         max_length: int | None = None,
         truncate_dim: int | None = None,
         threads: int | None = None,
-    ) -> None: ...
+    ) -> Embedder: ...
     @property
     def dimension(self) -> int: ...
     @property
@@ -74,6 +76,6 @@ class Embedder:
         on_truncate: str = "ignore",
         progress: Callable[[int], object] | None = None,
     ) -> NDArray[Any]: ...
-    def token_rows(self, texts: list[str], max_length: int | None) -> list[list[int]]: ...
+    def token_rows(self, texts: list[str], max_length: int | None = None) -> list[list[int]]: ...
     def count_tokens(self, texts: list[str]) -> NDArray[np.int64]: ...
     def device_report(self) -> dict[str, object]: ...

@@ -7,6 +7,7 @@ arguments that are wrong. No tracebacks for what a user can mend.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,8 +19,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return demo(options.model)
-    except (FileNotFoundError, ModelError, ProviderError, ValueError) as error:
+        code = demo(options.model)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader has left (`| head`). What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, ModelError, ProviderError, ValueError) as error:
         sys.stdout.flush()
         print(f"ironvec: error: {_printable(str(error))}", file=sys.stderr)
         return 1

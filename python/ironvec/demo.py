@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from . import Embedder, __version__
+from .resolve import resolve
 
 SENTENCES = ("What is the capital of France?", "Paris is the capital of France.", "How do I cook pasta?")
 
@@ -47,19 +48,22 @@ class _Style:
 
 def demo(model_name: str) -> int:
     """Prints the page; returns the exit code."""
-    style = _Style()
-    print(f"\n  {style.paint('ironvec ' + __version__, '1')}  text embeddings with a Rust core")
-
+    # Apart from the load: a package's files are hashed here when they are first used, and not again.
+    started = time.perf_counter()
+    folder = resolve(model_name).folder
+    found_ms = (time.perf_counter() - started) * 1000.0
     started = time.perf_counter()
     model = Embedder(model_name)
     load_ms = (time.perf_counter() - started) * 1000.0
+
+    style = _Style()
+    print(f"\n  {style.paint('ironvec ' + __version__, '1')}  text embeddings with a Rust core")
     normalized = "normalized" if model.normalize else "not normalized"
     style.heading("Model")
     print(f"    {_shown(model.model_id)}")
-    print(f"    loaded in {style.paint(f'{load_ms:.0f} ms', '32')}, no network, no export step")
-    print(
-        f"    {model.provider}, {model.dtype}, {model.pooling} pooling, {normalized}, {model.max_length} tokens at most"
-    )
+    print(f"    {style.paint(_shown(folder), '2')}")
+    print(f"    found in {found_ms:.0f} ms, loaded in {style.paint(f'{load_ms:.0f} ms', '32')}")
+    print(f"    {model.provider}, {model.dtype}, {model.pooling} pooling, {normalized}, {model.max_length} tokens")
 
     vectors = model.encode(list(SENTENCES))
     width = max(map(len, SENTENCES))

@@ -12,17 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _core
 from .arguments import TextsLike, as_texts, positive_int_or_none
-from .prompts import Prompts
+from .prompts import Prompts, checked_prompts
 from .resolve import onnxruntime_dirs, resolve
 from .similarity import pair_scores, score_matrix
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
-
-# Native objects that a forked child inherited. Their threads did not survive the fork, so dropping one could wait for
-# them forever: they are kept until the child ends.
-_inherited: list[_core.Embedder] = []
 
 _Model = TypeVar("_Model", bound="LoadedModel")
 
@@ -55,12 +51,13 @@ class LoadedModel:
             raise ValueError(f'on_truncate={on_truncate!r}; expected "ignore", "warn" or "error"')
         if file_name is not None:
             raise ValueError(f"file_name={file_name!r}: ONNX files cannot be loaded yet; leave it out")
+        own_prompts = checked_prompts(prompts)
         # The token stays out of the pickle, which may end up in a file.
         self._arguments = (
             model,
             {
                 "provider": provider, "dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim,
-                "threads": threads, "prompts": None if prompts is None else dict(prompts),
+                "threads": threads, "prompts": own_prompts,
                 "default_prompt_name": default_prompt_name, "revision": revision, "cache_dir": cache_dir,
                 "local_files_only": local_files_only, "on_truncate": on_truncate,
             },
@@ -69,18 +66,18 @@ class LoadedModel:
         resolved = resolve(model, revision=revision, cache_dir=cache_dir)
         self._model_id = resolved.model_id
         self._native_arguments: dict[str, Any] = {
-            "folder": resolved.folder, "model_id": resolved.model_id, "runtime_dirs": onnxruntime_dirs(),
+            "folder": resolved.folder, "runtime_dirs": onnxruntime_dirs(),
             "provider": provider, "dtype": dtype, "max_length": positive_int_or_none("max_length", max_length),
             "truncate_dim": positive_int_or_none("truncate_dim", truncate_dim),
             "threads": positive_int_or_none("threads", threads),
         }  # fmt: skip
-        native = _core.Embedder(**self._native_arguments)
+        native = _load(self._native_arguments)
         self._loaded = (os.getpid(), native)
         self._prompts = Prompts(
             registry=resolved.prompts,
             checkpoint=native.prompts,
             checkpoint_default=native.default_prompt_name,
-            caller=prompts,
+            caller=own_prompts,
             caller_default=default_prompt_name,
         )
 
@@ -194,11 +191,18 @@ class LoadedModel:
         """The native object of this process."""
         process, native = self._loaded
         if process != os.getpid():
-            # Two threads of a forked child may both rebuild: each gets a whole object, and one of them stays.
-            _inherited.append(native)
-            native = _core.Embedder(**self._native_arguments)
+            # The inherited one has no threads left to compute with. Two threads of the child may both rebuild: each
+            # gets a whole object, and one of them stays.
+            native = _load(self._native_arguments)
             self._loaded = (os.getpid(), native)
         return native
+
+
+def _load(arguments: dict[str, Any]) -> _core.Embedder:
+    # ONNX Runtime's wheels report usage to their maker unless told otherwise before they are loaded, from a thread that
+    # also keeps a forked child from ending. Who wants that sets the variable to 0.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return _core.Embedder(**arguments)
 
 
 def _from_arguments(cls: type[_Model], model: str | os.PathLike[str], keywords: dict[str, Any]) -> _Model:

@@ -25,7 +25,7 @@ class Prompts:
         caller: Mapping[str, str] | None,
         caller_default: str | None,
     ) -> None:
-        self._given = {**registry, **checkpoint, **_checked(caller)}
+        self._given = {**registry, **checkpoint, **(caller or {})}
         self.default_name = checkpoint_default if caller_default is None else caller_default
         if self.default_name is not None and self.default_name not in self.all():
             raise ValueError(f"default_prompt_name={self.default_name!r} is not among the prompts; {self._known()}")
@@ -58,12 +58,13 @@ class Prompts:
         return "known: " + ", ".join(repr(name) for name in self.all())
 
 
-def _checked(prompts: Mapping[str, str] | None) -> Mapping[str, str]:
+def checked_prompts(prompts: Mapping[str, str] | None) -> dict[str, str] | None:
+    """A copy of the caller's prompts; `TypeError` where they are not name to text."""
     if prompts is None:
-        return {}
+        return None
     if not isinstance(prompts, Mapping):
         raise TypeError(f"prompts is {type(prompts).__name__}; expected a mapping of name to text")
     for name, text in prompts.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"prompts[{name!r}] maps {type(name).__name__} to {type(text).__name__}; both must be str")
-    return prompts
+    return dict(prompts)

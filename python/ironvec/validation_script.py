@@ -45,7 +45,7 @@ def last_token_pool(last_hidden_states: ArrayLike, attention_mask: ArrayLike) ->
     mask = np.asarray(attention_mask)
     if states.ndim != 3 or mask.shape != states.shape[:2]:
         raise ValueError(
-            f"last_hidden_states {states.shape} and attention_mask {mask.shape} do not fit: expected (B, L, H) and (B, L)"
+            f"last_hidden_states {states.shape} and attention_mask {mask.shape}; expected (B, L, H) and (B, L)"
         )
     if states.shape[1] == 0:
         raise ValueError("last_hidden_states has no tokens: L is 0")

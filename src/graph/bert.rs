@@ -2,7 +2,7 @@
 
 use super::builder::{GraphBuilder, Size, Value};
 use super::inputs;
-use super::layers::{add_and_norm, linear};
+use super::layers::{add_and_norm, layer_norm_weights, linear};
 use super::proto::{AttributeProto, ElementType, TensorProto};
 use crate::error::Result;
 use crate::model::bert::{Activation, BertConfig};
@@ -34,8 +34,7 @@ fn embeddings(builder: &mut GraphBuilder, config: &BertConfig, prefix: &str, inp
         builder.weight(&format!("{path}.position_embeddings.weight"), &[config.max_position_embeddings, hidden])?;
     let token_type =
         builder.weight(&format!("{path}.token_type_embeddings.weight"), &[config.type_vocab_size, hidden])?;
-    let gamma = builder.weight(&format!("{path}.LayerNorm.weight"), &[hidden])?;
-    let beta = builder.weight(&format!("{path}.LayerNorm.bias"), &[hidden])?;
+    let [gamma, beta] = layer_norm_weights(builder, &format!("{path}.LayerNorm"), hidden)?;
     let zero = TensorProto {
         dims: vec![1],
         data_type: ElementType::Int32 as i32,

@@ -11,6 +11,16 @@ pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, tensor: &str, s
     builder.contrib(name, "FusedMatMul", &[x, &weight], &[AttributeProto::int("transB", 1)])
 }
 
+/// Scale and shift of a LayerNorm, (H) each. Checkpoints that came from TensorFlow call them gamma and beta.
+pub fn layer_norm_weights(builder: &mut GraphBuilder, norm: &str, hidden_size: usize) -> Result<[Value; 2]> {
+    let (scale, shift) =
+        if builder.has_weight(&format!("{norm}.gamma")) { ("gamma", "beta") } else { ("weight", "bias") };
+    Ok([
+        builder.weight(&format!("{norm}.{scale}"), &[hidden_size])?,
+        builder.weight(&format!("{norm}.{shift}"), &[hidden_size])?,
+    ])
+}
+
 /// `LayerNorm(x + bias + residual)` in one node.
 pub fn add_and_norm(
     builder: &mut GraphBuilder,
@@ -21,8 +31,7 @@ pub fn add_and_norm(
     hidden_size: usize,
     epsilon: f32,
 ) -> Result<Value> {
-    let gamma = builder.weight(&format!("{norm}.weight"), &[hidden_size])?;
-    let beta = builder.weight(&format!("{norm}.bias"), &[hidden_size])?;
+    let [gamma, beta] = layer_norm_weights(builder, norm, hidden_size)?;
     let bias = builder.weight(bias_tensor, &[hidden_size])?;
     builder.contrib(
         name,

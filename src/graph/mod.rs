@@ -19,7 +19,7 @@ pub mod inputs {
     pub const ATTENTION_MASK: &str = "attention_mask";
     /// (B, P', L) float32: what each token weighs in each pooled vector but the maximum. Absent where P' is 0.
     pub const POOL_WEIGHTS: &str = "pool_weights";
-    /// (B, L, 1) float32: 0 for a token that the maximum sees, the lowest float32 else. Absent without `max` pooling.
+    /// (B, L, 1) float32: 0 for a token that the maximum sees, -inf else. Absent without `max` pooling.
     pub const POOL_BIAS: &str = "pool_bias";
 }
 

