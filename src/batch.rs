@@ -6,7 +6,7 @@ use crate::tokenize::TokenRow;
 /// enough for the activations to stay in cache: on two AVX2 cores throughput is flat from 512 to 1,024 and falls beyond.
 pub const TOKEN_BUDGET: usize = 1024;
 
-/// Rows that are run together, as indices into the window, longest first.
+/// Rows that are run together, as indices into the lengths planned, longest first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch {
     /// Indices of the rows.
@@ -47,8 +47,19 @@ pub struct PaddedBatch {
 }
 
 impl PaddedBatch {
-    /// Lays the rows of a batch side by side.
-    pub fn gather(batch: &Batch, rows: &[TokenRow]) -> Self {
+    /// One row, not padded.
+    pub fn single(ids: &[i32]) -> Self {
+        PaddedBatch {
+            rows: 1,
+            length: ids.len(),
+            lengths: vec![ids.len()],
+            input_ids: ids.to_vec(),
+            attention_mask: vec![1; ids.len()],
+        }
+    }
+
+    /// Lays the rows of a batch side by side, without the first `skipped` tokens of each.
+    pub fn gather(batch: &Batch, rows: &[TokenRow], skipped: usize) -> Self {
         let size = batch.rows.len() * batch.length;
         let mut padded = PaddedBatch {
             rows: batch.rows.len(),
@@ -58,7 +69,7 @@ impl PaddedBatch {
             attention_mask: Vec::with_capacity(size),
         };
         for (position, &row) in batch.rows.iter().enumerate() {
-            let ids = &rows[row].ids;
+            let ids = rows[row].ids.get(skipped..).unwrap_or_default();
             let end = (position + 1) * batch.length;
             padded.lengths.push(ids.len());
             padded.input_ids.extend_from_slice(ids);
@@ -103,9 +114,11 @@ mod tests {
     fn rows_are_padded_on_the_right() {
         let row = |ids: &[i32]| TokenRow { ids: ids.to_vec(), full_length: ids.len() };
         let rows = [row(&[7, 8]), row(&[]), row(&[1, 2, 3])];
-        let padded = PaddedBatch::gather(&Batch { rows: vec![2, 0, 1], length: 3 }, &rows);
+        let padded = PaddedBatch::gather(&Batch { rows: vec![2, 0, 1], length: 3 }, &rows, 0);
         assert_eq!(padded.input_ids, [1, 2, 3, 7, 8, 0, 0, 0, 0]);
         assert_eq!(padded.attention_mask, [1, 1, 1, 1, 1, 0, 0, 0, 0]);
         assert_eq!(padded.lengths, [3, 2, 0]);
+        let rest = PaddedBatch::gather(&Batch { rows: vec![2, 0, 1], length: 2 }, &rows, 1);
+        assert_eq!((rest.input_ids, rest.lengths), (vec![2, 3, 8, 0, 0, 0], vec![2, 1, 0]));
     }
 }

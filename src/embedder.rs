@@ -1,18 +1,19 @@
 //! The whole story: a folder becomes an [`Embedder`], texts become rows of the caller's memory.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use crate::batch::{self, PaddedBatch};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::graph;
 use crate::model::Spec;
 use crate::pool;
+use crate::prefix::Prefix;
 use crate::runtime::Runtime;
-use crate::session::EncoderSession;
 use crate::tokenize::{TextTokenizer, TokenRow};
-use crate::weights::Weights;
 
 /// Texts tokenized and sorted at a time: enough for batches of equal length, few enough that a million texts never hold
 /// a million token rows.
@@ -20,11 +21,19 @@ const WINDOW_TEXTS: usize = 8192;
 /// Bytes of text after which a window ends early, so that long documents keep the memory and the reply to Ctrl-C small.
 const WINDOW_BYTES: usize = 4 << 20;
 
+/// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
+/// asks for it.
+const TOKENIZER_STACK: usize = 64 << 20;
+
 /// How an [`Embedder`] is loaded.
 #[derive(Debug, Default)]
 pub struct LoadOptions {
     /// Folders in which libonnxruntime is looked for.
     pub runtime_folders: Vec<PathBuf>,
+    /// The ONNX file of the folder that is run instead of the checkpoint.
+    pub onnx_file: Option<String>,
+    /// Computes a shared prompt anew in every row.
+    pub without_prompt_cache: bool,
     /// Replaces the checkpoint's limit; at most its position embeddings.
     pub max_length: Option<usize>,
     /// Keeps the first components of each vector.
@@ -71,36 +80,53 @@ pub struct Encoded {
 pub struct Embedder {
     spec: Spec,
     tokenizer: TextTokenizer,
-    session: EncoderSession,
+    engine: Engine,
+    threads: usize,
     runtime_library: PathBuf,
+    shares_prompts: bool,
     dimension: usize,
     max_length: usize,
 }
 
 impl Embedder {
-    /// Loads a checkpoint folder: what it says of itself, where its weights lie, the graph over them, a session.
+    /// Loads a model folder: what it says of itself, its tokenizer, a session on its graph.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
-        let spec = Spec::read(folder)?;
+        let spec = Spec::read(folder, options.onnx_file.as_deref())?;
         let runtime = Runtime::load(&options.runtime_folders)?;
-        let weights = Weights::open(&spec.folder)?;
-        let model = graph::synthesize(&spec, &weights)?;
         let threads = thread_count(options.threads)?;
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
-        let (tokenizer, session) = thread::scope(|scope| {
-            let tokenizer = scope.spawn(|| TextTokenizer::load(&spec));
-            let session = EncoderSession::open(&runtime, &model, weights.data_folder(), threads, spec.pooling.len());
-            (tokenizer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), session)
+        let (tokenizer, engine) = thread::scope(|scope| {
+            let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);
+            let tokenizer = builder.spawn_scoped(scope, || TextTokenizer::load(&spec));
+            let engine = Engine::open(&spec, &runtime, threads);
+            let tokenizer = match tokenizer {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => TextTokenizer::load(&spec), // no thread to be had
+            };
+            (tokenizer, engine)
         });
-        let (tokenizer, session) = (tokenizer?, session?);
+        let (tokenizer, engine) = (tokenizer?, engine?);
         let mut embedder = Embedder {
-            dimension: spec.dimension(),
-            max_length: spec.max_length,
+            dimension: engine.dimension(),
+            max_length: spec.max_length.value,
             runtime_library: runtime.library().to_owned(),
+            shares_prompts: !options.without_prompt_cache,
             spec,
             tokenizer,
-            session,
+            engine,
+            threads,
         };
-        embedder.dimension = embedder.checked_dimension(options.truncate_dim.or(embedder.spec.truncate_dim))?;
+        let (least, most) = (embedder.tokenizer.special_tokens() + 1, embedder.spec.architecture.max_positions());
+        if least > most {
+            let found = embedder.tokenizer.special_tokens().to_string();
+            let supported = format!("fewer than the model's {most} positions");
+            return Err(Error::unsupported(embedder.tokenizer.path(), "special tokens of a row", found, supported));
+        }
+        embedder.spec.max_length.between(least, most)?;
+        if let Some(kept) = &embedder.spec.truncate_dim {
+            embedder.dimension = kept.between(1, embedder.dimension)?;
+        }
+        embedder.dimension = embedder.checked_dimension(options.truncate_dim)?;
         embedder.max_length = embedder.checked_max_length(options.max_length)?;
         Ok(embedder)
     }
@@ -122,7 +148,12 @@ impl Embedder {
 
     /// Threads of a run.
     pub fn threads(&self) -> usize {
-        self.session.threads()
+        self.threads
+    }
+
+    /// The pooling in sentence-transformers' names.
+    pub fn pooling_name(&self) -> String {
+        self.engine.pooling_name()
     }
 
     /// ONNX Runtime's library file.
@@ -132,7 +163,7 @@ impl Embedder {
 
     /// The call's `truncate_dim`, or what was loaded.
     pub fn checked_dimension(&self, truncate_dim: Option<usize>) -> Result<usize> {
-        let full = self.spec.dimension();
+        let full = self.engine.dimension();
         check("truncate_dim", truncate_dim.unwrap_or(self.dimension), 1, full, "the model's dimension")
     }
 
@@ -158,25 +189,45 @@ impl Embedder {
             let window = window(&texts[first..]);
             let rows = self.tokenizer.rows(window, &options.prompt, call.max_length, self.threads(), first)?;
             encoded.truncated += count_truncated(&rows, call.max_length, options.on_truncate, first)?;
-            let lengths: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
             let slots = &mut target[first * call.dimension..][..window.len() * call.dimension];
-            // An empty window step: Ctrl-C is heard after tokenization too.
+            // An empty step: Ctrl-C is heard after tokenization too.
             proceed(after_batch(0))?;
-            for batch in batch::plan(&lengths, batch::TOKEN_BUDGET, options.batch_size) {
-                self.run_batch(&batch, &rows, &call, slots)?;
-                proceed(after_batch(batch.rows.len()))?;
+            for group in self.groups(&rows, &call)? {
+                let lengths: Vec<usize> = group.rows.iter().map(|&row| rows[row].ids.len() - group.shared()).collect();
+                for mut batch in batch::plan(&lengths, batch::TOKEN_BUDGET, options.batch_size) {
+                    batch.rows.iter_mut().for_each(|row| *row = group.rows[*row]);
+                    self.run_batch(&batch, &rows, &group.prefix, &call, slots)?;
+                    proceed(after_batch(batch.rows.len()))?;
+                }
             }
             first += window.len();
         }
         Ok(encoded)
     }
 
+    /// The rows of a window by the prefix that they share: at most one group that does, and the rest.
+    fn groups(&self, rows: &[TokenRow], call: &Call) -> Result<Vec<Group>> {
+        let shared = if self.shares_prompts { self.engine.shared_prefix(rows, &call.prompt_tokens)? } else { None };
+        let Some((prefix, shared)) = shared else {
+            return Ok(vec![Group { prefix: Arc::default(), rows: (0..rows.len()).collect() }]);
+        };
+        let members: HashSet<usize> = shared.rows.iter().copied().collect();
+        let rest = (0..rows.len()).filter(|row| !members.contains(row)).collect();
+        Ok(vec![Group { prefix, rows: shared.rows }, Group { prefix: Arc::default(), rows: rest }])
+    }
+
     /// Runs one batch and writes its rows where they belong.
-    fn run_batch(&self, batch: &batch::Batch, rows: &[TokenRow], call: &Call, slots: &mut [f32]) -> Result<()> {
-        let padded = PaddedBatch::gather(batch, rows);
-        let pooling = pool::pooling_inputs(&self.spec.pooling, &padded, call.skipped_tokens);
-        self.session.run(&padded, &pooling, |pooled| {
-            for (&row, vector) in batch.rows.iter().zip(pooled.chunks_exact(self.spec.dimension())) {
+    fn run_batch(
+        &self,
+        batch: &batch::Batch,
+        rows: &[TokenRow],
+        prefix: &Prefix,
+        call: &Call,
+        slots: &mut [f32],
+    ) -> Result<()> {
+        let padded = PaddedBatch::gather(batch, rows, prefix.tokens.len());
+        self.engine.run(&padded, prefix, call.skipped_tokens, |pooled| {
+            for (&row, vector) in batch.rows.iter().zip(pooled.chunks_exact(self.engine.dimension())) {
                 let slot = &mut slots[row * call.dimension..][..call.dimension];
                 pool::finish_row(vector, call.normalize, slot);
             }
@@ -184,16 +235,17 @@ impl Embedder {
     }
 
     fn check_call(&self, options: &EncodeOptions) -> Result<Call> {
-        let excluded = !self.spec.include_prompt && !options.prompt.is_empty();
         if let Some(batch_size) = options.batch_size {
             check("batch_size", batch_size, 1, usize::MAX, "any number")?;
         }
         let max_length = self.checked_max_length(options.max_length)?;
+        let prompt_tokens = self.tokenizer.prompt_tokens(&options.prompt, max_length)?;
         Ok(Call {
             dimension: self.checked_dimension(options.truncate_dim)?,
             max_length,
             normalize: options.normalize.unwrap_or(self.spec.normalize),
-            skipped_tokens: if excluded { self.tokenizer.prompt_tokens(&options.prompt, max_length)? } else { 0 },
+            skipped_tokens: if self.spec.include_prompt { 0 } else { prompt_tokens.len() },
+            prompt_tokens,
         })
     }
 
@@ -210,6 +262,19 @@ struct Call {
     max_length: usize,
     normalize: bool,
     skipped_tokens: usize,
+    prompt_tokens: Vec<i32>,
+}
+
+/// Rows that follow the same prefix, which may be empty.
+struct Group {
+    prefix: Arc<Prefix>,
+    rows: Vec<usize>,
+}
+
+impl Group {
+    fn shared(&self) -> usize {
+        self.prefix.tokens.len()
+    }
 }
 
 fn check(argument: &'static str, value: usize, least: usize, most: usize, limit: &str) -> Result<usize> {

@@ -71,9 +71,11 @@ pub enum Error {
         text_index: usize,
     },
 
-    /// The tokenizer refused a text.
-    #[error("texts[{text_index}]: the tokenizer failed: {source}")]
+    /// The tokenizer's own file makes it fail on a text.
+    #[error("{}: the tokenizer failed on texts[{text_index}]: {source}", path.display())]
     Tokenize {
+        /// The tokenizer file.
+        path: PathBuf,
         /// Which text of the call.
         text_index: usize,
         /// The tokenizer's error.

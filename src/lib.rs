@@ -12,12 +12,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
+pub mod decoder;
 pub mod embedder;
+pub mod engine;
 pub mod error;
+pub mod export;
 pub mod graph;
 pub mod model;
 pub mod pool;
 pub mod precision;
+pub mod prefix;
 #[cfg(feature = "python")]
 mod python;
 pub mod registry;

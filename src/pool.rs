@@ -54,6 +54,44 @@ fn weigh(mode: PoolingMode, weights: &mut [f32], first: usize, end: usize) {
     }
 }
 
+/// What the graph does with its pooling inputs, for hidden states that a foreign graph puts out: (B, L, H) -> (B, P·H),
+/// in the order of `modes`.
+pub fn pool_hidden_states(
+    hidden_states: &[f32],
+    modes: &[PoolingMode],
+    batch: &PaddedBatch,
+    inputs: &PoolingInputs,
+) -> Vec<f32> {
+    let hidden_size = hidden_states.len() / (batch.rows * batch.length);
+    let mut pooled = Vec::with_capacity(batch.rows * modes.len() * hidden_size);
+    let mut weights = inputs.weights.chunks_exact(batch.length);
+    for (row, tokens) in hidden_states.chunks_exact(batch.length * hidden_size).enumerate() {
+        for mode in modes {
+            let start = pooled.len();
+            if *mode == PoolingMode::Max {
+                pooled.resize(start + hidden_size, f32::NEG_INFINITY);
+                let bias = inputs.bias.iter().flat_map(|bias| &bias[row * batch.length..]);
+                for (token, bias) in tokens.chunks_exact(hidden_size).zip(bias) {
+                    // Not f32::max, which would lose a NaN.
+                    let larger = |sum: &mut f32, value: f32| {
+                        if value > *sum || value.is_nan() {
+                            *sum = value
+                        }
+                    };
+                    pooled[start..].iter_mut().zip(token).for_each(|(slot, value)| larger(slot, value + bias));
+                }
+            } else {
+                pooled.resize(start + hidden_size, 0.0);
+                let weighted = tokens.chunks_exact(hidden_size).zip(weights.next().unwrap_or_default());
+                for (token, weight) in weighted.filter(|(_, weight)| **weight != 0.0) {
+                    pooled[start..].iter_mut().zip(token).for_each(|(slot, value)| *slot += value * weight);
+                }
+            }
+        }
+    }
+    pooled
+}
+
 /// Writes the first `target.len()` components of a pooled vector, scaled to length 1 where asked. A vector of length 0
 /// stays 0 (as in torch's `normalize`, which divides by at least 1e-12).
 pub fn finish_row(pooled: &[f32], normalize: bool, target: &mut [f32]) {

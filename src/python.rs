@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::embedder::{self, EncodeOptions, LoadOptions, OnTruncate};
 use crate::error::Error;
+use crate::export;
 use crate::precision::{self, Precision};
 use crate::registry::entries;
 
@@ -43,10 +44,9 @@ impl From<Error> for PyErr {
             | Error::Unsupported { .. }
             | Error::Tensor { .. }
             | Error::TokenOutOfRange { .. }
+            | Error::Tokenize { .. }
             | Error::Session { .. } => ModelError::new_err(message),
-            Error::Tokenize { .. } | Error::TextTooLong { .. } | Error::Argument { .. } => {
-                PyValueError::new_err(message)
-            }
+            Error::TextTooLong { .. } | Error::Argument { .. } => PyValueError::new_err(message),
             Error::Runtime { .. } | Error::Provider { .. } => ProviderError::new_err(message),
             Error::Graph { .. } | Error::Inference { .. } | Error::Interrupted => PyRuntimeError::new_err(message),
         }
@@ -61,7 +61,8 @@ struct PyEmbedder {
 #[pymethods]
 impl PyEmbedder {
     #[new]
-    #[pyo3(signature = (folder, *, runtime_dirs, provider="auto", dtype="float32", max_length=None, truncate_dim=None, threads=None))]
+    #[pyo3(signature = (folder, *, runtime_dirs, provider="auto", dtype="float32", max_length=None, truncate_dim=None,
+                        threads=None, file_name=None, prompt_cache=true))]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
         py: Python<'_>,
@@ -72,10 +73,23 @@ impl PyEmbedder {
         max_length: Option<usize>,
         truncate_dim: Option<usize>,
         threads: Option<usize>,
+        file_name: Option<String>,
+        prompt_cache: bool,
     ) -> PyResult<Self> {
         check_provider(provider)?;
         check_dtype(dtype)?;
-        let options = LoadOptions { runtime_folders: runtime_dirs, max_length, truncate_dim, threads };
+        let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
+            true => export::split_path(&folder).map_or((folder, None), |(folder, file)| (folder, Some(file))),
+            false => (folder, file_name),
+        };
+        let options = LoadOptions {
+            runtime_folders: runtime_dirs,
+            onnx_file,
+            without_prompt_cache: !prompt_cache,
+            max_length,
+            truncate_dim,
+            threads,
+        };
         let inner = py.detach(|| embedder::Embedder::load(&folder, &options))?;
         Ok(PyEmbedder { inner })
     }
@@ -102,7 +116,7 @@ impl PyEmbedder {
 
     #[getter]
     fn pooling(&self) -> String {
-        self.inner.spec().pooling_name()
+        self.inner.pooling_name()
     }
 
     #[getter]
@@ -205,7 +219,7 @@ impl PyEmbedder {
         let report = PyDict::new(py);
         report.set_item("provider", self.provider())?;
         report.set_item("threads", self.inner.threads())?;
-        report.set_item("runtime_library", self.inner.runtime_library())?;
+        report.set_item("runtime_library", self.inner.runtime_library().display().to_string())?;
         report.set_item("runtime_build", ort::info())?;
         Ok(report)
     }

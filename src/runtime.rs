@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use crate::error::{Error, Result};
 
@@ -54,17 +54,26 @@ impl Runtime {
     /// Opens a session on a model in memory whose external data lies in `data_folder`.
     pub fn open(&self, model: &[u8], data_folder: &Path, threads: usize) -> Result<Session, ort::Error> {
         let folder = data_folder.to_string_lossy();
-        Session::builder(&self.environment)?
+        self.builder(threads)?
+            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
+            .commit_from_memory(model)
+    }
+
+    /// Opens a session on an ONNX file; its external data lies beside it.
+    pub fn open_file(&self, path: &Path, threads: usize) -> Result<Session, ort::Error> {
+        self.builder(threads)?.commit_from_file(path)
+    }
+
+    fn builder(&self, threads: usize) -> Result<SessionBuilder, ort::Error> {
+        Ok(Session::builder(&self.environment)?
             .with_intra_threads(threads)?
             .with_inter_threads(1)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             // Shapes differ from batch to batch: plans kept per shape would only grow.
             .with_memory_pattern(false)?
-            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
             // Threads may spin within a run, not between runs: an idle Embedder costs nothing.
             .with_config_entry("session.force_spinning_stop", "1")?
-            .with_log_level(LogLevel::Error)?
-            .commit_from_memory(model)
+            .with_log_level(LogLevel::Error)?)
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use tokenizers::Tokenizer;
+use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::tokenizer::{Encoding, PostProcessor, TruncationDirection};
 
@@ -52,11 +53,7 @@ impl TextTokenizer {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(invalid)?;
         let special_tokens = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
-        let probe = guarded(|| tokenizer.encode_fast("a", true)).map_err(invalid)?;
-        if probe.get_type_ids().iter().any(|id| *id != 0) {
-            let found = format!("{:?}", probe.get_type_ids());
-            return Err(Error::unsupported(&path, "type ids of a single text", found, "all 0"));
-        }
+        check_arithmetic(&path, &tokenizer, special_tokens)?;
         let direction = if spec.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let vocab_size = spec.architecture.vocab_size();
         Ok(TextTokenizer { path, tokenizer, direction, vocab_size, special_tokens })
@@ -72,13 +69,20 @@ impl TextTokenizer {
         self.special_tokens
     }
 
-    /// Tokens that a prompt puts at the front of every row: what sentence-transformers leaves out of the pooling where
-    /// `include_prompt` is false. It counts the prompt alone, special tokens included, without a closing special one.
-    pub fn prompt_tokens(&self, prompt: &str, max_length: usize) -> Result<usize> {
-        let row = self.row(prompt, "", max_length, 0)?;
+    /// Tokens that a prompt puts at the front of every row; none for an empty prompt. Where `include_prompt` is false,
+    /// sentence-transformers leaves as many out of the pooling: those of the prompt alone, special tokens included,
+    /// without a closing special one.
+    pub fn prompt_tokens(&self, prompt: &str, max_length: usize) -> Result<Vec<i32>> {
+        if prompt.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids = self.row(prompt, "", max_length, 0)?.ids;
         let added = self.tokenizer.get_added_tokens_decoder();
         let special = |id: &i32| u32::try_from(*id).is_ok_and(|id| added.get(&id).is_some_and(|token| token.special));
-        Ok(row.ids.len() - usize::from(row.ids.last().is_some_and(special)))
+        if ids.last().is_some_and(special) {
+            ids.pop();
+        }
+        Ok(ids)
     }
 
     /// Tokenizes texts, each with the prompt before it; `first_index` is what the first one is called in errors.
@@ -126,7 +130,16 @@ impl TextTokenizer {
             encoding.take_overflowing();
             Ok((self.tokenizer.post_process(encoding, None, true)?, full_length))
         };
-        let (encoding, full_length) = guarded(tokenize).map_err(|source| Error::Tokenize { text_index, source })?;
+        let (encoding, full_length) =
+            guarded(tokenize).map_err(|source| Error::Tokenize { path: self.path.clone(), text_index, source })?;
+        if encoding.len() > max_length {
+            let found = format!("a row of {} tokens where {max_length} were asked for", encoding.len());
+            return Err(Error::malformed(&self.path, format!("its post-processor makes {found}")));
+        }
+        if encoding.get_type_ids().iter().any(|id| *id != 0) {
+            let found = format!("{:?}", encoding.get_type_ids());
+            return Err(Error::unsupported(&self.path, "type ids of a single text", found, "all 0"));
+        }
         let ids = encoding
             .get_ids()
             .iter()
@@ -137,6 +150,30 @@ impl TextTokenizer {
             .collect::<Result<Vec<i32>>>()?;
         Ok(TokenRow { ids, full_length })
     }
+}
+
+/// Refuses a tokenizer whose rows would depend on chance, or not hold their text once.
+fn check_arithmetic(path: &Path, tokenizer: &Tokenizer, special_tokens: usize) -> Result<()> {
+    if let ModelWrapper::BPE(bpe) = tokenizer.get_model()
+        && let Some(dropout) = bpe.dropout.filter(|dropout| *dropout > 0.0)
+    {
+        return Err(Error::unsupported(path, "model.dropout", dropout.to_string(), "absent, null or 0"));
+    }
+    let length = |special: bool| {
+        let encoding = guarded(|| tokenizer.encode_fast("a", special));
+        encoding.map(|encoding| encoding.len()).map_err(|source| Error::Tokenize {
+            path: path.to_owned(),
+            text_index: 0,
+            source,
+        })
+    };
+    let (plain, whole) = (length(false)?, length(true)?);
+    if whole != plain + special_tokens {
+        let found = format!("{whole} tokens for a text of {plain}");
+        let supported = format!("the text once and its {special_tokens} special tokens");
+        return Err(Error::unsupported(path, "post_processor", found, supported));
+    }
+    Ok(())
 }
 
 /// Runs a piece of the tokenizer; a panic inside it, which a broken tokenizer.json can cause, becomes an error.

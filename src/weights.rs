@@ -3,13 +3,15 @@
 //! header is checked against the file by the `safetensors` crate; dtypes other than 16- and 32-bit floats are refused
 //! where a tensor is asked for, so that integer buffers beside the weights do no harm.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::model::json::{JsonFile, is_absent};
 
 /// Where a tensor lies.
 #[derive(Debug, Clone)]
@@ -22,22 +24,57 @@ pub struct TensorPlace {
     pub offset: u64,
     /// Bytes.
     pub length: u64,
+    /// Which of the checkpoint's files.
+    shard: usize,
+}
+
+/// One file of a checkpoint.
+#[derive(Debug)]
+struct Shard {
+    /// The file as the user knows it.
+    path: PathBuf,
+    /// The file with links followed: ONNX Runtime refuses external data that a link leads out of the folder, and the
+    /// Hugging Face cache is made of such links.
+    target: PathBuf,
 }
 
 /// The tensors of a checkpoint.
 #[derive(Debug)]
 pub struct Weights {
-    file: PathBuf,
-    /// The file with links followed: ONNX Runtime refuses external data that a link leads out of the folder, and the
-    /// Hugging Face cache is made of such links.
-    target: PathBuf,
+    /// The file that says which tensors there are, as the user knows it.
+    path: PathBuf,
+    shards: Vec<Shard>,
+    data_folder: PathBuf,
     tensors: HashMap<String, TensorPlace>,
 }
 
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
 impl Weights {
-    /// Reads the header of `model.safetensors` in a folder.
+    /// Whether a folder holds weights, sound or not.
+    pub fn present(folder: &Path) -> bool {
+        [SINGLE, INDEX].iter().any(|name| !is_absent(&folder.join(name)))
+    }
+
+    /// Reads the header of `model.safetensors` in a folder, or of each file that `model.safetensors.index.json` names.
     pub fn open(folder: &Path) -> Result<Self> {
-        let path = folder.join("model.safetensors");
+        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+        let (path, names) = if is_absent(&single) && !is_absent(&index) {
+            let names = shard_names(&index)?;
+            (index, names)
+        } else {
+            (single, BTreeSet::from([SINGLE.to_owned()]))
+        };
+        let mut weights = Weights { path, shards: Vec::new(), data_folder: PathBuf::new(), tensors: HashMap::new() };
+        for name in names {
+            weights.add_shard(folder.join(name))?;
+        }
+        weights.data_folder = common_folder(&weights.shards);
+        Ok(weights)
+    }
+
+    fn add_shard(&mut self, path: PathBuf) -> Result<()> {
         let target = fs::canonicalize(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::FileMissing {
                 path: path.clone(),
@@ -47,26 +84,34 @@ impl Weights {
             },
             _ => Error::malformed_by(&path, format!("cannot be read: {error}"), error),
         })?;
-        let tensors = read_header(&target).map_err(|problem| problem.at(&path))?;
-        Ok(Weights { file: path, target, tensors })
+        let shard = self.shards.len();
+        for (name, place) in read_header(&target, shard).map_err(|problem| problem.at(&path))? {
+            if self.tensors.contains_key(&name) {
+                return Err(Error::malformed(&path, format!("tensor `{name}` is in another of the files too")));
+            }
+            self.tensors.insert(name, place);
+        }
+        self.shards.push(Shard { path, target });
+        Ok(())
     }
 
-    /// The file as the user knows it.
+    /// The file that says which tensors there are, as the user knows it.
     pub fn path(&self) -> &Path {
-        &self.file
+        &self.path
     }
 
     /// The folder that external data locations are relative to, links followed.
     pub fn data_folder(&self) -> &Path {
-        self.target.parent().unwrap_or(Path::new("."))
+        &self.data_folder
     }
 
-    /// The external data location of every tensor.
-    pub fn data_file_name(&self) -> Result<&str> {
-        self.target
-            .file_name()
-            .and_then(|name| name.to_str())
-            .ok_or_else(|| Error::malformed(&self.file, "its name is not valid Unicode"))
+    /// The external data location of a tensor: its file, relative to the data folder.
+    pub fn location(&self, place: &TensorPlace) -> Result<String> {
+        let shard = &self.shards[place.shard];
+        let relative = shard.target.strip_prefix(&self.data_folder).unwrap_or(&shard.target);
+        let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
+        let parts = parts.ok_or_else(|| Error::malformed(&shard.path, "its name is not valid Unicode"))?;
+        Ok(parts.join("/"))
     }
 
     /// Whether a tensor of this name is there.
@@ -77,7 +122,7 @@ impl Weights {
     /// The tensor, which must have this shape and a float type.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorPlace> {
         let mismatch = |found: String, expected: String| Error::Tensor {
-            path: self.file.clone(),
+            path: self.tensors.get(name).map_or(&self.path, |place| &self.shards[place.shard].path).clone(),
             tensor: name.to_owned(),
             found,
             expected,
@@ -93,6 +138,33 @@ impl Weights {
         }
         Ok(place)
     }
+}
+
+/// The files that an index names. Refused: one that would lie outside the folder.
+fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
+    let file = JsonFile::read(index, "")?;
+    let map = file.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| file.unsupported("weight_map", "an object: tensor name to file name"))?;
+    let mut names = BTreeSet::new();
+    for (tensor, name) in map {
+        let plain = |name: &&str| Path::new(name).components().map(Some).eq([Some(Component::Normal(name.as_ref()))]);
+        let Some(name) = name.as_str().filter(plain) else {
+            let field = format!("weight_map[{tensor:?}]");
+            return Err(Error::unsupported(index, field, name.to_string(), "the name of a file in the same folder"));
+        };
+        names.insert(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// The deepest folder that holds every shard.
+fn common_folder(shards: &[Shard]) -> PathBuf {
+    let mut folders = shards.iter().filter_map(|shard| shard.target.parent());
+    let mut common = folders.next().unwrap_or(Path::new(".")).to_owned();
+    for folder in folders {
+        while !folder.starts_with(&common) && common.pop() {}
+    }
+    common
 }
 
 /// What is wrong with a safetensors file, before its public name is attached.
@@ -136,11 +208,12 @@ fn explain(error: &SafeTensorError) -> String {
     }
 }
 
-fn read_header(path: &Path) -> Result<HashMap<String, TensorPlace>, Problem> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
+fn read_header(path: &Path, shard: usize) -> Result<HashMap<String, TensorPlace>, Problem> {
+    // Before it is opened: a named pipe would block for ever.
+    if !fs::metadata(path)?.is_file() {
         return Err(Problem { what: "not a regular file".to_owned(), source: None });
     }
+    let file = File::open(path)?;
     if file.metadata()?.len() == 0 {
         return Err(Problem { what: "the file is empty".to_owned(), source: None });
     }
@@ -159,6 +232,7 @@ fn read_header(path: &Path) -> Result<HashMap<String, TensorPlace>, Problem> {
                 shape: info.shape.clone(),
                 offset: base + begin,
                 length: end.saturating_sub(begin),
+                shard,
             };
             (name, place)
         })

@@ -7,6 +7,7 @@ each text is checked on the native side, which knows its index.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -58,13 +59,22 @@ def refuse_other_than_texts(texts: object) -> Iterable[Any]:
 
 
 def positive_int(name: str, value: object) -> int:
-    """`value` as an int of at least 1; NumPy integers too, bools not."""
+    """`value` as an int of at least 1; NumPy integers too, bools not. Beyond any size is refused."""
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} is {type(value).__name__}; expected a positive int")
     number = operator.index(value)
     if number < 1:
         raise ValueError(f"{name} is {number}; expected a positive int")
+    if number > sys.maxsize:
+        raise ValueError(f"{name} is {number}; expected at most {sys.maxsize}")
     return number
+
+
+def batch_size_or_none(value: object) -> int | None:
+    """Rows of a run at most; any positive int will do, since a batch holds no more rows than there are."""
+    if isinstance(value, int) and value > sys.maxsize:
+        return sys.maxsize
+    return positive_int_or_none("batch_size", value)
 
 
 def positive_int_or_none(name: str, value: object) -> int | None:

@@ -16,6 +16,7 @@ import numpy as np
 from .arguments import (
     TextsLike,
     as_texts,
+    batch_size_or_none,
     check_other_keywords,
     flag_or_none,
     positive_int,
@@ -252,7 +253,7 @@ class Embedder(LoadedModel):
         return partial(
             self._native().encode,
             prompt=self._prompts.choose(prompt, prompt_name),
-            batch_size=positive_int_or_none("batch_size", batch_size),
+            batch_size=batch_size_or_none(batch_size),
             normalize=flag_or_none("normalize_embeddings", normalize_embeddings),
             truncate_dim=positive_int_or_none("truncate_dim", truncate_dim),
             max_length=positive_int_or_none("max_length", max_length),

@@ -86,6 +86,20 @@ impl<'w> GraphBuilder<'w> {
 
     /// A tensor of the checkpoint as float32; 16-bit tensors go through a Cast that the runtime folds at load.
     pub fn weight(&mut self, tensor: &str, shape: &[usize]) -> Result<Value> {
+        let (value, element) = self.initializer(tensor, shape)?;
+        if element == ElementType::Float32 {
+            return Ok(value);
+        }
+        let to_float32 = AttributeProto::int("to", ElementType::Float32 as i64);
+        self.op(&format!("{tensor}.float32"), "Cast", &[&value], &[to_float32])
+    }
+
+    /// A tensor of the checkpoint in its own type, which stays mapped: for tables that are read by row.
+    pub fn table(&mut self, tensor: &str, shape: &[usize]) -> Result<Value> {
+        Ok(self.initializer(tensor, shape)?.0)
+    }
+
+    fn initializer(&mut self, tensor: &str, shape: &[usize]) -> Result<(Value, ElementType)> {
         let place = self.weights.tensor(tensor, shape)?;
         let element = match place.dtype {
             Dtype::F16 => ElementType::Float16,
@@ -98,7 +112,7 @@ impl<'w> GraphBuilder<'w> {
             data_type: element as i32,
             name: tensor.to_owned(),
             external_data: vec![
-                entry("location", self.weights.data_file_name()?.to_owned()),
+                entry("location", self.weights.location(place)?),
                 entry("offset", place.offset.to_string()),
                 entry("length", place.length.to_string()),
             ],
@@ -107,11 +121,7 @@ impl<'w> GraphBuilder<'w> {
         };
         let value = self.claim(tensor)?;
         self.graph.initializer.push(proto);
-        if element == ElementType::Float32 {
-            return Ok(value);
-        }
-        let to_float32 = AttributeProto::int("to", ElementType::Float32 as i64);
-        self.op(&format!("{tensor}.float32"), "Cast", &[&value], &[to_float32])
+        Ok((value, element))
     }
 
     /// A constant list of integers (axes, sizes).
@@ -166,11 +176,20 @@ impl<'w> GraphBuilder<'w> {
     /// A further output of the node that made `first`.
     pub fn further_output(&mut self, first: &Value, suffix: &str) -> Result<Value> {
         let value = self.claim(&format!("{}.{suffix}", first.name()))?;
-        match self.graph.node.iter_mut().rfind(|node| node.output.first().is_some_and(|name| name == first.name())) {
-            Some(node) => node.output.push(value.name().to_owned()),
-            None => return Err(Error::Graph { problem: format!("no node makes `{}`", first.name()) }),
-        }
+        self.node_of(first)?.output.push(value.name().to_owned());
         Ok(value)
+    }
+
+    /// Leaves out the next optional output of the node that made `first`.
+    pub fn skip_output(&mut self, first: &Value) -> Result<()> {
+        self.node_of(first)?.output.push(String::new());
+        Ok(())
+    }
+
+    fn node_of(&mut self, first: &Value) -> Result<&mut NodeProto> {
+        let makes = |node: &&mut NodeProto| node.output.first().is_some_and(|name| name == first.name());
+        let node = self.graph.node.iter_mut().rfind(makes);
+        node.ok_or_else(|| Error::Graph { problem: format!("no node makes `{}`", first.name()) })
     }
 
     /// The finished model as ONNX bytes.

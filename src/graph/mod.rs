@@ -6,8 +6,9 @@ pub mod builder;
 mod layers;
 mod pooling;
 pub mod proto;
+mod qwen3;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Architecture, Spec};
 use crate::weights::Weights;
 
@@ -21,6 +22,44 @@ pub mod inputs {
     pub const POOL_WEIGHTS: &str = "pool_weights";
     /// (B, L, 1) float32: 0 for a token that the maximum sees, -inf else. Absent without `max` pooling.
     pub const POOL_BIAS: &str = "pool_bias";
+
+    // A decoder's, where S is the tokens of a row in this run, P those of the shared prefix before them, T = P + S, and
+    // G the query heads of a key/value head.
+
+    /// (S, D/2) float32: cosines of the rotation at each of the run's positions.
+    pub const COS: &str = "cos";
+    /// (S, D/2) float32: sines.
+    pub const SIN: &str = "sin";
+    /// (G·S, T) float32: 0 where a query sees a key, -inf where it does not, the same for each of G heads.
+    pub const CAUSAL_BIAS: &str = "causal_bias";
+    /// (2) int64: P and S.
+    pub const SCORE_SIZES: &str = "score_sizes";
+    /// (2) int64: 1, and how many of the first row's tokens' keys and values to put out.
+    pub const CAPTURE: &str = "capture";
+    /// (B, 1) int64: each row's last token. Where only that one is pooled.
+    pub const LAST_INDEX: &str = "last_index";
+    /// (B, 1, G, T) float32: what each row's last token sees. Where only that one is pooled.
+    pub const LAST_BIAS: &str = "last_bias";
+
+    /// (1, N/G, P, D) float32: the prefix's keys in a layer.
+    pub fn past_key(layer: usize) -> String {
+        format!("past_key.{layer}")
+    }
+
+    /// (1, N/G, P, D) float32: the prefix's values in a layer.
+    pub fn past_value(layer: usize) -> String {
+        format!("past_value.{layer}")
+    }
+
+    /// Output, (1, N/G, captured, D) float32: keys of the first row's first tokens.
+    pub fn present_key(layer: usize) -> String {
+        format!("present_key.{layer}")
+    }
+
+    /// Output, (1, N/G, captured, D) float32: values of the first row's first tokens.
+    pub fn present_value(layer: usize) -> String {
+        format!("present_value.{layer}")
+    }
 }
 
 /// The graph's output: (B, P, H) float32, pooled, not normalised.
@@ -29,9 +68,15 @@ pub const OUTPUT: &str = "pooled";
 /// Writes the graph.
 pub fn synthesize(spec: &Spec, weights: &Weights) -> Result<Vec<u8>> {
     let mut builder = builder::GraphBuilder::new("ironvec", weights);
-    let hidden_states = match &spec.architecture {
-        Architecture::Bert(config) => bert::encoder(&mut builder, config)?,
-    };
-    pooling::pool(&mut builder, &hidden_states, &spec.pooling, spec.architecture.hidden_size())?;
+    match &spec.architecture {
+        Architecture::Bert(config) => {
+            let hidden_states = bert::encoder(&mut builder, config)?;
+            pooling::pool(&mut builder, &hidden_states, &spec.pooling, config.hidden_size)?;
+        }
+        Architecture::Qwen3(config) => qwen3::decoder(&mut builder, config, &spec.pooling)?,
+        Architecture::Export(file) => {
+            return Err(Error::Graph { problem: format!("{} has a graph already", file.path.display()) });
+        }
+    }
     Ok(builder.finish())
 }

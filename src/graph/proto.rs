@@ -17,6 +17,7 @@ pub enum ElementType {
 const ATTRIBUTE_FLOAT: i32 = 1;
 const ATTRIBUTE_INT: i32 = 2;
 const ATTRIBUTE_TENSOR: i32 = 4;
+const ATTRIBUTE_INTS: i32 = 7;
 
 /// `TensorProto.DataLocation.EXTERNAL`.
 pub const LOCATION_EXTERNAL: i32 = 1;
@@ -83,6 +84,8 @@ pub struct AttributeProto {
     pub i: Option<i64>,
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
+    #[prost(int64, repeated, packed = "false", tag = "8")]
+    pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
@@ -91,6 +94,11 @@ impl AttributeProto {
     /// An integer attribute.
     pub fn int(name: &str, value: i64) -> Self {
         AttributeProto { name: name.to_owned(), i: Some(value), r#type: ATTRIBUTE_INT, ..Default::default() }
+    }
+
+    /// A list of integers.
+    pub fn ints(name: &str, values: &[i64]) -> Self {
+        AttributeProto { name: name.to_owned(), ints: values.to_vec(), r#type: ATTRIBUTE_INTS, ..Default::default() }
     }
 
     /// A float attribute.

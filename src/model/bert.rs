@@ -2,6 +2,7 @@
 //! arithmetic is either in [`BertConfig`] or refused by name.
 
 use super::json::JsonFile;
+use super::{MAX_ROWS, MAX_WIDTH};
 use crate::error::Result;
 
 /// The feed-forward activation, in transformers' terms (`hidden_act`).
@@ -37,10 +38,6 @@ pub struct BertConfig {
     /// Feed-forward activation.
     pub hidden_act: Activation,
 }
-
-/// Generous bounds: they catch nonsense before it becomes an allocation or an overflow.
-const MAX_WIDTH: usize = 1 << 17;
-const MAX_ROWS: usize = 1 << 24;
 
 impl BertConfig {
     /// Reads the fields, with `BertConfig`'s own defaults where transformers has them.

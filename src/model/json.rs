@@ -1,6 +1,7 @@
 //! One JSON file of a model folder, read with errors that name the file, the field, what was found and what is expected.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -16,14 +17,23 @@ pub struct JsonFile {
     fields: Map<String, Value>,
 }
 
-/// Reads a file whole; a missing one is `FileMissing` with `needed_for`.
+/// Reads a file whole; a missing one is `FileMissing` with `needed_for`. What is no regular file is refused unopened: a
+/// named pipe would block for ever.
 pub fn read_file(path: &Path, needed_for: &str) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            Error::FileMissing { path: path.to_owned(), needed_for: needed_for.to_owned() }
+    let read = fs::metadata(path).and_then(|facts| if facts.is_file() { fs::read(path).map(Some) } else { Ok(None) });
+    match read {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Error::malformed(path, "not a regular file")),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(Error::FileMissing { path: path.to_owned(), needed_for: needed_for.to_owned() })
         }
-        _ => Error::malformed_by(path, format!("cannot be read: {error}"), error),
-    })
+        Err(error) => Err(Error::malformed_by(path, format!("cannot be read: {error}"), error)),
+    }
+}
+
+/// Whether there is nothing by that name. A link that leads nowhere is something: the file was meant to be there.
+pub fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err()
 }
 
 /// Parses any JSON file.
@@ -43,12 +53,26 @@ impl JsonFile {
 
     /// Reads a file that may be absent.
     pub fn read_optional(path: &Path) -> Result<Option<Self>> {
-        if path.exists() { Self::read(path, "").map(Some) } else { Ok(None) }
+        if is_absent(path) { Ok(None) } else { Self::read(path, "the link leads nowhere").map(Some) }
     }
 
     /// A field's value; `null` counts as absent.
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.fields.get(field).filter(|value| !value.is_null())
+    }
+
+    /// Whether the file names the field, be it `null`.
+    pub fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
+    /// An object inside the file, to be read like the file itself.
+    pub fn object(&self, field: &str) -> Result<Option<JsonFile>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Object(fields)) => Ok(Some(JsonFile { path: self.path.clone(), fields: fields.clone() })),
+            Some(_) => Err(self.unsupported(field, "an object")),
+        }
     }
 
     /// The names of the fields.

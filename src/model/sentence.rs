@@ -6,8 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
-use super::json::{JsonFile, describe, read_json};
+use super::json::{JsonFile, describe, is_absent, read_json};
 use super::pooling::{PoolingMode, read_modes};
+use super::{Limit, MAX_ROWS};
 use crate::error::{Error, Result};
 
 /// What follows the transformer, and where its files are.
@@ -15,8 +16,8 @@ use crate::error::{Error, Result};
 pub struct Modules {
     /// The folder of `config.json` and the weights.
     pub transformer: PathBuf,
-    /// The pooled vectors that are concatenated.
-    pub pooling: Vec<PoolingMode>,
+    /// The pooled vectors that are concatenated; nothing where no `modules.json` says.
+    pub pooling: Option<Vec<PoolingMode>>,
     /// Whether the prompt's tokens take part in the pooling.
     pub include_prompt: bool,
     /// Whether vectors are scaled to length 1.
@@ -25,19 +26,14 @@ pub struct Modules {
 
 const SUPPORTED: &str = "Transformer, Pooling and optionally Normalize, in this order";
 
-/// Reads `modules.json`; without one, what sentence-transformers makes of a bare transformer (mean pooling), normalised.
+/// Reads `modules.json`; without one, vectors are normalised and the architecture chooses the pooling.
 pub fn read_modules(folder: &Path) -> Result<Modules> {
     let path = folder.join("modules.json");
-    let mut modules = Modules {
-        transformer: folder.to_owned(),
-        pooling: vec![PoolingMode::Mean],
-        include_prompt: true,
-        normalize: true,
-    };
-    if !path.exists() {
+    let mut modules = Modules { transformer: folder.to_owned(), pooling: None, include_prompt: true, normalize: true };
+    if is_absent(&path) {
         return Ok(modules);
     }
-    let Value::Array(entries) = read_json(&path, "")? else {
+    let Value::Array(entries) = read_json(&path, "the link leads nowhere")? else {
         return Err(Error::malformed(&path, "expected an array of modules"));
     };
     modules.normalize = false;
@@ -46,7 +42,15 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
         let kind = field("type").ok_or_else(|| {
             Error::malformed(&path, format!("module {position} has no \"type\": {}", describe(entry)))
         })?;
-        let module_folder = inside(folder, &path, field("path").unwrap_or(""))?;
+        let relative = match entry.get("path") {
+            None => "",
+            Some(Value::String(relative)) => relative,
+            Some(other) => {
+                let name = format!("module {position}: path");
+                return Err(Error::unsupported(&path, name, describe(other), "a string"));
+            }
+        };
+        let module_folder = inside(folder, &path, relative)?;
         // Releases moved the classes about ("sentence_transformers.models.Pooling", "….base.modules.transformer.Transformer"),
         // so the last word counts; a class of another package is somebody's own code.
         let class = kind.strip_prefix("sentence_transformers.").and_then(|rest| rest.rsplit('.').next());
@@ -54,7 +58,7 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
             (0, "Transformer") => modules.transformer = module_folder,
             (1, "Pooling") => {
                 let config = JsonFile::read(&module_folder.join("config.json"), "modules.json names a Pooling module")?;
-                modules.pooling = read_modes(&config)?;
+                modules.pooling = Some(read_modes(&config)?);
                 modules.include_prompt = config.flag_or("include_prompt", true)?;
             }
             (2, "Normalize") => {
@@ -101,7 +105,7 @@ pub struct SentenceConfig {
     /// `cosine`, `dot`, `euclidean`, `manhattan`.
     pub similarity: Option<String>,
     /// Components that are kept of each vector.
-    pub truncate_dim: Option<usize>,
+    pub truncate_dim: Option<Limit>,
 }
 
 /// Reads `config_sentence_transformers.json`.
@@ -114,7 +118,7 @@ pub fn read_sentence_config(folder: &Path) -> Result<SentenceConfig> {
     }
     let mut config = SentenceConfig::default();
     if file.get("truncate_dim").is_some() {
-        config.truncate_dim = Some(file.integer("truncate_dim", 1..=1 << 24)?);
+        config.truncate_dim = Some(Limit::read(&file, "truncate_dim", MAX_ROWS)?);
     }
     match file.get("prompts") {
         None => {}
@@ -128,7 +132,8 @@ pub fn read_sentence_config(folder: &Path) -> Result<SentenceConfig> {
     }
     let name = file.text_or("default_prompt_name", "")?;
     if !name.is_empty() {
-        if !config.prompts.contains_key(name) {
+        // sentence-transformers always has these two, empty where the file has none.
+        if !config.prompts.contains_key(name) && !["query", "document"].contains(&name) {
             return Err(file.unsupported("default_prompt_name", "the name of one of its prompts"));
         }
         config.default_prompt_name = Some(name.to_owned());

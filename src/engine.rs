@@ -1,0 +1,105 @@
+//! What runs a model's batches: a session on a graph that ironvec wrote, or on one that somebody exported. In: a padded
+//! batch and the prefix before it. Out: pooled rows.
+
+use std::sync::Arc;
+
+use crate::batch::PaddedBatch;
+use crate::decoder::DecoderSession;
+use crate::error::Result;
+use crate::export::{ExportSession, Vectors};
+use crate::graph;
+use crate::model::pooling::PoolingMode;
+use crate::model::{Architecture, Spec};
+use crate::pool;
+use crate::prefix::{self, Prefix, Shared};
+use crate::runtime::Runtime;
+use crate::session::{EncoderSession, session_error};
+use crate::tokenize::TokenRow;
+use crate::weights::Weights;
+
+/// A model, ready to run.
+pub struct Engine {
+    kind: Kind,
+    /// The pooled vectors that are concatenated, in order; empty where the graph pools by itself.
+    pooling: Vec<PoolingMode>,
+    dimension: usize,
+}
+
+enum Kind {
+    Encoder(EncoderSession),
+    Decoder(DecoderSession),
+    Export(ExportSession),
+}
+
+impl Engine {
+    /// Opens the model that a spec describes.
+    pub fn open(spec: &Spec, runtime: &Runtime, threads: usize) -> Result<Self> {
+        let mut pooling = spec.pooling.clone();
+        let (kind, hidden_size) = match &spec.architecture {
+            Architecture::Bert(config) => {
+                (Kind::Encoder(EncoderSession::new(open_checkpoint(spec, runtime, threads)?)), config.hidden_size)
+            }
+            Architecture::Qwen3(config) => {
+                let session = open_checkpoint(spec, runtime, threads)?;
+                (Kind::Decoder(DecoderSession::new(session, config, &pooling)), config.hidden_size)
+            }
+            Architecture::Export(file) => {
+                let session = runtime.open_file(&file.path, threads).map_err(session_error(&file.path))?;
+                let export = ExportSession::new(session, &file.path, file.hidden_size)?;
+                if export.pools() {
+                    pooling.clear();
+                }
+                let hidden_size = export.hidden_size();
+                (Kind::Export(export), hidden_size)
+            }
+        };
+        Ok(Engine { kind, dimension: hidden_size * pooling.len().max(1), pooling })
+    }
+
+    /// Components of a pooled row.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// The pooling in sentence-transformers' names, joined by `+`.
+    pub fn pooling_name(&self) -> String {
+        match self.pooling.as_slice() {
+            [] => "sentence_embedding".to_owned(),
+            modes => modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join("+"),
+        }
+    }
+
+    /// The prefix that rows share and that is worth a run of its own. `prompt` is its tokens, or empty.
+    pub fn shared_prefix(&self, rows: &[TokenRow], prompt: &[i32]) -> Result<Option<(Arc<Prefix>, Shared)>> {
+        let Kind::Decoder(decoder) = &self.kind else { return Ok(None) };
+        if !decoder.shares_prefixes() {
+            return Ok(None);
+        }
+        let Some(shared) = prefix::find(rows, prompt, decoder.bytes_per_token()) else { return Ok(None) };
+        let tokens = shared.rows.first().and_then(|&row| rows[row].ids.get(..shared.length)).unwrap_or_default();
+        Ok(Some((decoder.prefix(tokens)?, shared)))
+    }
+
+    /// Runs a batch that follows a prefix and hands its pooled rows, one after the other, to `take`. `skipped` leading
+    /// tokens stay out of the pooling.
+    pub fn run(&self, batch: &PaddedBatch, past: &Prefix, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
+        let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
+        match &self.kind {
+            Kind::Encoder(encoder) => encoder.run(batch, &pooling, take),
+            Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take),
+            Kind::Export(export) => {
+                match export.run(batch)? {
+                    Vectors::Rows(rows) => take(&rows),
+                    Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn open_checkpoint(spec: &Spec, runtime: &Runtime, threads: usize) -> Result<ort::session::Session> {
+    let weights = Weights::open(&spec.folder)?;
+    let model = graph::synthesize(spec, &weights)?;
+    runtime.open(&model, weights.data_folder(), threads).map_err(session_error(weights.path()))
+}
