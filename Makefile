@@ -8,7 +8,7 @@ CARGO_SOURCES := Cargo.toml Cargo.lock pyproject.toml models/registry.toml $(she
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint develop test-pythons test-floor wheel bench clean
+.PHONY: demo test lint develop test-pythons test-floor wheel bench bench-qwen3 clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -30,7 +30,8 @@ develop: $(VENV)/.built
 
 $(VENV)/.built: $(VENV)/.venv $(CARGO_SOURCES)
 	@echo "building ironvec in release mode (about two minutes the first time)"
-	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" $(BIN)/maturin develop --release --locked --quiet
+	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" \
+		$(BIN)/maturin develop --release --locked >$(VENV)/build.log 2>&1 || { cat $(VENV)/build.log; exit 1; }
 	@touch $@
 
 $(VENV)/.venv: requirements/build.txt
@@ -57,6 +58,10 @@ test-floor: wheel
 
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py
+
+# Qwen3 at true size, random weights: QWEN3=folder made by benches/make_qwen3.py.
+bench-qwen3: $(VENV)/.built
+	$(BIN)/python benches/qwen3.py $(QWEN3)
 
 clean:
 	rm -rf $(VENV) .venvs dist target

@@ -48,6 +48,8 @@ impl Engine {
                 let export = ExportSession::new(session, &file.path, file.hidden_size)?;
                 if export.pools() {
                     pooling.clear();
+                } else if export.is_decoder() && !spec.pooling_is_stated {
+                    pooling = vec![PoolingMode::LastToken];
                 }
                 let hidden_size = export.hidden_size();
                 (Kind::Export(export), hidden_size)

@@ -31,6 +31,8 @@ pub struct Spec {
     pub architecture: Architecture,
     /// The pooled vectors that are concatenated, in order; never empty. An export that pools itself ignores them.
     pub pooling: Vec<PoolingMode>,
+    /// Whether a `modules.json` says so; else it is the architecture's habit.
+    pub pooling_is_stated: bool,
     /// Whether the prompt's tokens take part in the pooling.
     pub include_prompt: bool,
     /// Whether vectors are scaled to length 1 unless the caller says otherwise.
@@ -139,6 +141,7 @@ impl Spec {
             lowercase: lengths.as_ref().map_or(Ok(false), |file| file.flag_or("do_lower_case", false))?,
             truncate_left: truncates_left(tokenizer.as_ref())?,
             folder: transformer,
+            pooling_is_stated: modules.pooling.is_some(),
             pooling: modules.pooling.unwrap_or_else(|| vec![architecture.default_pooling()]),
             architecture,
             include_prompt: modules.include_prompt,
