@@ -1,6 +1,7 @@
 """Fixtures: the published MiniLM, the golden vectors, tiny random checkpoints."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from ironvec import Embedder
 
 HERE = Path(__file__).parent
+# A name that is not on disk must not reach for the real hub; test_hub.py starts processes of its own.
+os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE / "golden"))
 

@@ -119,7 +119,7 @@ def test_repr_says_what_is_loaded(model, folder):
 
 
 def test_unsupported_arguments_are_refused(folder):
-    with pytest.raises(ValueError, match=r"file_name='x\.onnx': ONNX files cannot be loaded yet"):
+    with pytest.raises(FileNotFoundError, match=r"x\.onnx: no such file; file_name asks for it"):
         Embedder(folder, file_name="x.onnx")
     with pytest.raises(ValueError, match="on_truncate='raise'; expected"):
         Embedder(folder, on_truncate="raise")

@@ -238,9 +238,9 @@ def test_home_is_expanded(places):
 
 
 def test_a_file_is_refused_unless_an_alias_has_its_name(places, package):
-    Path("model.onnx").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"model\.onnx is a file; expected the folder of a checkpoint"):
-        resolve("model.onnx")
+    Path("model.bin").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model\.bin is a file; expected the folder of a checkpoint or an ONNX file"):
+        resolve("model.bin")
     Path("tiny").write_bytes(b"")
     assert same(resolve("tiny").folder, package)
 

@@ -43,6 +43,8 @@ class Embedder:
         max_length: int | None = None,
         truncate_dim: int | None = None,
         threads: int | None = None,
+        file_name: str | None = None,
+        prompt_cache: bool = True,
     ) -> Embedder: ...
     @property
     def dimension(self) -> int: ...

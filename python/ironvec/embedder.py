@@ -24,7 +24,9 @@ from .arguments import (
     refuse_other_than_texts,
     text_argument,
 )
+from .embed_texts import embed_texts
 from .loaded_model import LoadedModel
+from .prompts import task_prompt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,9 +42,9 @@ class Embedder(LoadedModel):
     batch. It pickles by its arguments (without `token`), and rebuilds itself after a fork.
 
     Args:
-        model: An alias ("minilm"), the folder of a checkpoint, or a hub id ("org/name"). Looked for, in this order: as
-            a path; in `$IRONVEC_MODELS`; in `models/` under the working directory; in an installed package that carries
-            it; in the Hugging Face cache.
+        model: An alias ("minilm"), the folder of a checkpoint, an ONNX file, or a hub id ("org/name"). Looked for, in
+            this order: as a path; in `$IRONVEC_MODELS`; in `models/` under the working directory; in an installed
+            package that carries it; in the Hugging Face cache; on the hub, which needs huggingface_hub.
         provider: What runs the graph: "auto" (CUDA where it works, else the CPU), "cpu", "cuda" or "coreml".
         dtype: What it computes in: "float32", "int8" (quantized at load) or "float16" (where the provider runs it).
         max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's.
@@ -50,15 +52,18 @@ class Embedder(LoadedModel):
         threads: CPU threads of one run. None: ONNX Runtime's choice.
         prompts: Name to text; overrides and extends the checkpoint's.
         default_prompt_name: The prompt that `encode` uses where it is told none. None: the checkpoint's.
-        file_name: An ONNX file of the folder to run instead of the checkpoint. Not supported yet.
-        revision: Branch, tag or commit of a model in the Hugging Face cache. None: "main".
-        cache_dir: The Hugging Face cache to look in. None: the one its environment variables name.
-        local_files_only: Accepted for compatibility: nothing is downloaded.
-        token: Accepted for compatibility: nothing is downloaded.
+        file_name: An ONNX file of the folder or repository to run instead of the checkpoint: "onnx/model_fp16.onnx".
+        revision: Branch, tag or commit of a model in the Hugging Face cache or on the hub. None: "main".
+        cache_dir: The Hugging Face cache to use. None: the one its environment variables name.
+        local_files_only: Open no connection; `HF_HUB_OFFLINE=1` does the same.
+        token: For private and gated models. None: the one that `hf auth login` has kept.
         on_truncate: What to do where a text is cut: "ignore", "warn" (once per call) or "error" (`ValueError`).
+        prompt_cache: Keeps a shared prompt's keys and values; at most 64 MiB. Off: every row computes its own prompt.
 
     Raises:
         FileNotFoundError: Nothing by that name; the message lists every place looked at.
+        PermissionError: The hub has the model for those with access to it only.
+        ConnectionError: The hub cannot be reached, or a transfer broke off.
         ModelError: The model's files are broken or unsupported.
         ProviderError: The provider, or ONNX Runtime itself, cannot be used.
         ValueError, TypeError: An argument is not what is described here.
@@ -137,6 +142,7 @@ class Embedder(LoadedModel):
         self,
         texts: TextsLike = _BY_KEYWORD,
         *,
+        task: str | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
@@ -150,9 +156,13 @@ class Embedder(LoadedModel):
     ) -> NDArray[Any]:
         """`encode` with the model's prompt for queries: "query", or none where the model has none.
 
-        `prompt` and `prompt_name` override it; `default_prompt_name` has no say. All else is as in `encode`.
+        `task` says in a sentence what the search is for, and makes the prompt ``f"Instruct: {task}\\nQuery:"``, as
+        Qwen3-Embedding and its kin want it; `ValueError` beside a prompt. `prompt` and `prompt_name` override the
+        model's; `default_prompt_name` has no say. All else is as in `encode`.
         """
-        if prompt is None and prompt_name is None:
+        if task is not None:
+            prompt = task_prompt(task, prompt, prompt_name)
+        elif prompt is None and prompt_name is None:
             prompt = self._prompts.of_role("query")
         return self.encode(
             texts, prompt_name=prompt_name, prompt=prompt, batch_size=batch_size, show_progress_bar=show_progress_bar,
@@ -186,6 +196,27 @@ class Embedder(LoadedModel):
             precision=precision, normalize_embeddings=normalize_embeddings, truncate_dim=truncate_dim,
             max_length=max_length, out=out, **other_keywords,
         )  # fmt: skip
+
+    def embed_texts(
+        self,
+        texts: TextsLike,
+        task_description: str | None = None,
+        max_length: int = 512,
+        normalize: bool = True,
+    ) -> tuple[NDArray[np.float32], dict[str, float]]:
+        """The first validation script's function, for code that was built on it; new code calls `encode`.
+
+        Args:
+            texts: As in `encode`.
+            task_description: Puts ``f"Instruct: {task_description}\\nQuery: "`` in front of each text; None: nothing.
+            max_length: Tokens per text at which texts are cut, and never more than the model's own.
+            normalize: Whether vectors are scaled to L2 norm 1.
+
+        Returns:
+            What `encode` returns, and `tokenize_ms`, `inference_ms`, `pool_ms`, `total_ms`, `batch_size`, `seq_len`:
+            see `embed_texts.py` for what is measured. `pool_ms` is 0.0: pooling is a part of `inference_ms`.
+        """
+        return embed_texts(self, texts, task_description, max_length, normalize)
 
     def encode_iter(
         self,

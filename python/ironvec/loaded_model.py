@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _core
-from .arguments import TextsLike, as_texts, positive_int_or_none
+from .arguments import TextsLike, as_texts, flag_or_none, positive_int_or_none
+from .hub_cache import is_plain
 from .prompts import Prompts, checked_prompts
 from .resolve import onnxruntime_dirs, resolve
 from .similarity import pair_scores, score_matrix
@@ -46,11 +47,12 @@ class LoadedModel:
         local_files_only: bool = False,
         token: str | bool | None = None,
         on_truncate: str = "ignore",
+        prompt_cache: bool = True,
     ) -> None:
         if on_truncate not in ("ignore", "warn", "error"):
             raise ValueError(f'on_truncate={on_truncate!r}; expected "ignore", "warn" or "error"')
-        if file_name is not None:
-            raise ValueError(f"file_name={file_name!r}: ONNX files cannot be loaded yet; leave it out")
+        chosen_file = _onnx_name(file_name)
+        keeps_prompts = flag_or_none("prompt_cache", prompt_cache)
         own_prompts = checked_prompts(prompts)
         # The token stays out of the pickle, which may end up in a file.
         self._arguments = (
@@ -58,18 +60,24 @@ class LoadedModel:
             {
                 "provider": provider, "dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim,
                 "threads": threads, "prompts": own_prompts,
-                "default_prompt_name": default_prompt_name, "revision": revision, "cache_dir": cache_dir,
-                "local_files_only": local_files_only, "on_truncate": on_truncate,
+                "default_prompt_name": default_prompt_name, "file_name": file_name, "revision": revision,
+                "cache_dir": cache_dir, "local_files_only": local_files_only, "on_truncate": on_truncate,
+                "prompt_cache": prompt_cache,
             },
         )  # fmt: skip
         self._on_truncate = on_truncate
-        resolved = resolve(model, revision=revision, cache_dir=cache_dir)
+        resolved = resolve(
+            model, revision=revision, cache_dir=cache_dir, file_name=chosen_file, local_files_only=local_files_only,
+            token=token,
+        )  # fmt: skip
         self._model_id = resolved.model_id
         self._native_arguments: dict[str, Any] = {
             "folder": resolved.folder, "runtime_dirs": onnxruntime_dirs(),
             "provider": provider, "dtype": dtype, "max_length": positive_int_or_none("max_length", max_length),
             "truncate_dim": positive_int_or_none("truncate_dim", truncate_dim),
-            "threads": positive_int_or_none("threads", threads),
+            "threads": positive_int_or_none("threads", threads), "file_name": chosen_file,
+            # None, as elsewhere, is the default.
+            "prompt_cache": keeps_prompts is not False,
         }  # fmt: skip
         native = _load(self._native_arguments)
         self._loaded = (os.getpid(), native)
@@ -196,6 +204,18 @@ class LoadedModel:
             native = _load(self._native_arguments)
             self._loaded = (os.getpid(), native)
         return native
+
+
+def _onnx_name(file_name: object) -> str | None:
+    """`file_name` as the hub spells it; the native side refuses it too, but only after a download."""
+    if file_name is None:
+        return None
+    if not isinstance(file_name, str):
+        raise TypeError(f"file_name is {type(file_name).__name__}; expected a str")
+    name = file_name.replace(os.sep, "/").removeprefix("./")
+    if not name.endswith(".onnx") or not is_plain(name):
+        raise ValueError(f"file_name={file_name!r}; expected a .onnx file inside the model's folder")
+    return name
 
 
 def _load(arguments: dict[str, Any]) -> _core.Embedder:

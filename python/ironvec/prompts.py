@@ -58,6 +58,15 @@ class Prompts:
         return "known: " + ", ".join(repr(name) for name in self.all())
 
 
+def task_prompt(task: object, prompt: object, prompt_name: object) -> str:
+    """What goes in front of a query of an instruction-tuned model. Source: the Qwen3-Embedding model cards."""
+    if prompt is not None or prompt_name is not None:
+        raise ValueError("task makes a prompt of its own: leave out prompt and prompt_name, or task")
+    if not isinstance(task, str):
+        raise TypeError(f"task is {type(task).__name__}, not str")
+    return f"Instruct: {task}\nQuery:"
+
+
 def checked_prompts(prompts: Mapping[str, str] | None) -> dict[str, str] | None:
     """A copy of the caller's prompts; `TypeError` where they are not name to text."""
     if prompts is None:

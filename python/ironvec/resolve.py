@@ -1,8 +1,9 @@
-"""A model's name to the folder that holds its files, without network.
+"""A model's name to the folder that holds its files.
 
 In: an alias, a path or a hub id. Out: the folder, the model's id, the registry's prompts for it. Places, in order: the
 path itself; `$IRONVEC_MODELS/<name>`; `models/<name>` under the working directory; an installed package that the
-registry names; the Hugging Face cache. Refuses a file; a name found nowhere is a `FileNotFoundError` that lists them.
+registry names; the Hugging Face cache; the hub. Refuses a file that is not an ONNX file; a name found nowhere is a
+`FileNotFoundError` that lists the places.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from . import hub
 from ._core import registry
+from .hub_cache import Repository, Snapshot, find_snapshot, hub_cache, is_plain
 from .verified_files import check_files
 
 if TYPE_CHECKING:
@@ -20,40 +23,55 @@ if TYPE_CHECKING:
 _DEFAULT_ORGANIZATION = "sentence-transformers"
 
 
+_REINSTALL = "not the published file, reinstall the package"
+_FETCH_AGAIN = "delete it to fetch it anew, or pass revision= to take what that revision holds"
+
+
 class ResolvedModel(NamedTuple):
-    folder: str
+    folder: str  # Or the path of an ONNX file, where the caller gave one.
     model_id: str
     prompts: dict[str, str]
 
 
 def resolve(
-    model: str | os.PathLike[str], *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    file_name: str | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
 ) -> ResolvedModel:
-    """Finds the folder of a model.
+    """Finds the folder of a model, and fetches what is nowhere on disk.
 
     Args:
-        model: alias, folder, or hub id ("org/name", or "name" of the organization sentence-transformers).
-        revision: branch, tag or commit. Only the Hugging Face cache keeps revisions, so only it is looked at then.
-        cache_dir: the Hugging Face cache to look in, instead of the one its environment variables name.
+        model: alias, folder, ONNX file, or hub id ("org/name", or "name" of the organization sentence-transformers).
+        revision: branch, tag or commit. Only the Hugging Face cache and the hub keep revisions.
+        cache_dir: the Hugging Face cache, instead of the one its environment variables name.
+        file_name: the ONNX file of the repository that is to be run.
+        local_files_only: opens no connection; so does `HF_HUB_OFFLINE=1`.
+        token: for private and gated models; None: the one that `hf auth login` has kept.
 
     Raises:
         FileNotFoundError: nothing by that name; one line for each place looked at.
-        ModelError: an installed package carries other bytes than the registry says.
-        ValueError: the name is empty or a file, or `revision` is given for a folder.
+        PermissionError: the hub has it for those with a token.
+        ConnectionError: the hub cannot be reached, or a transfer broke off.
+        ModelError: a package or the cache holds other bytes than the registry says.
+        ValueError: the name is empty or a file of another kind, or `revision` is given for a folder.
     """
     name: object = os.fspath(model) if isinstance(model, os.PathLike) else model
     if not isinstance(name, str):
         raise TypeError(f"model is {type(name).__name__}; expected a str or an os.PathLike of str")
     if not name:
-        raise ValueError("model is an empty string; expected an alias, a folder or a hub id")
-    if revision is not None and not _is_plain(revision):
+        raise ValueError("model is an empty string; expected an alias, a folder, an ONNX file or a hub id")
+    if revision is not None and not is_plain(revision):
         raise ValueError(f"revision={revision!r} is not the name of a branch, a tag or a commit")
 
     entries = registry()
     alias = next((known for known, entry in entries.items() if name in (known, *_spellings(entry["hub_id"]))), None)
     entry = None if alias is None else entries[alias]
     path = os.path.abspath(os.path.expanduser(name))
-    plain = isinstance(model, str) and _is_plain(name)
+    plain = isinstance(model, str) and is_plain(name)
 
     if os.path.isdir(path):
         if revision is not None:
@@ -61,7 +79,12 @@ def resolve(
         return ResolvedModel(path, name, {})
     # A stray file named like an alias is no reason to miss the model; any other file is what the caller meant.
     if os.path.isfile(path) and entry is None:
-        raise ValueError(f"{path} is a file; expected the folder of a checkpoint (config.json, model.safetensors, ...)")
+        if not path.endswith(".onnx"):
+            raise ValueError(f"{path} is a file; expected the folder of a checkpoint or an ONNX file (.onnx)")
+        if revision is not None or file_name is not None:
+            given = "revision" if file_name is None else "file_name"
+            raise ValueError(f"{given}= is given, but {path} is itself the ONNX file")
+        return ResolvedModel(path, name, {})
     if not plain:
         raise FileNotFoundError(f"no model at {path}: {_refusal(path)} ({name!r} is a path, so nothing else was tried)")
 
@@ -75,25 +98,24 @@ def resolve(
             return ResolvedModel(folder, name if entry is None else entry["hub_id"], prompts)
     else:
         looked_at.append("model folders and installed packages: not looked at, they have no revisions")
-    for hub_id in hub_ids:
-        folder = _in_hub_cache(hub_id, revision or "main", cache_dir, entry, looked_at)
-        if folder is not None:
-            return ResolvedModel(folder, hub_id, prompts)
+    cache = hub_cache(cache_dir)
+    repositories = [Repository(hub_id, revision or "main", cache, file_name) for hub_id in hub_ids]
+    found = _on_hub(repositories, entry, local_files_only, token, looked_at)
+    if found is not None:
+        folder, repository = found
+        # A revision that the caller chose may hold other bytes than the one the registry knows.
+        if entry is not None and revision is None:
+            digests = {file: digest for file, digest in entry["sha256"].items() if os.path.isfile(f"{folder}/{file}")}
+            check_files(folder, digests, _FETCH_AGAIN)
+        return ResolvedModel(folder, repository.hub_id, prompts)
     asked = repr(name) if revision is None else f"{name!r} at revision {revision!r}"
-    places = "\n".join(f"  {place}" for place in looked_at)
+    places = _one_a_line(looked_at)
     raise FileNotFoundError(f"no model {asked}. Looked at, in this order:\n{places}\nAliases: {', '.join(entries)}")
 
 
 def onnxruntime_dirs() -> list[str]:
     """The folders in which the onnxruntime wheel keeps its shared library, found without importing it."""
     return [os.path.join(location, "capi") for location in _package_locations("onnxruntime")]
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name stays inside the folder it is looked for in: no "..", no root, no drive, no home."""
-    if "\0" in name or "\\" in name or name.startswith("~") or os.path.splitdrive(name)[0]:
-        return False
-    return all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def _hub_ids(name: str) -> tuple[str, ...]:
@@ -152,48 +174,47 @@ def _in_package(entry: RegistryEntry | None, looked_at: list[str]) -> str | None
     for location in locations:
         folder = os.path.join(location, *(entry["package_path"] or "").split("/"))
         if os.path.isdir(folder):
-            check_files(folder, entry["sha256"])
+            check_files(folder, entry["sha256"], _REINSTALL)
             return folder
         looked_at.append(f"{folder}: {_refusal(folder)}")
     return None
 
 
-def _hub_cache() -> str:
-    """The hub's cache folder, by the variables of huggingface_hub/constants.py and in their order."""
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if configured := os.environ.get(variable):
-            return os.path.expandvars(os.path.expanduser(configured))
-    home = os.environ.get("HF_HOME")
-    if not home:
-        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache"), "huggingface")
-    return os.path.join(os.path.expandvars(os.path.expanduser(home)), "hub")
+def _one_a_line(places: list[str]) -> str:
+    return "\n".join(f"  {place}" for place in places)
 
 
-def _in_hub_cache(
-    hub_id: str,
-    revision: str,
-    cache_dir: str | os.PathLike[str] | None,
+def _on_hub(
+    repositories: list[Repository],
     entry: RegistryEntry | None,
+    local_files_only: bool,
+    token: str | bool | None,
     looked_at: list[str],
-) -> str | None:
-    cache = _hub_cache() if cache_dir is None else os.path.expanduser(os.fspath(cache_dir))
-    repository = os.path.join(os.path.abspath(cache), "models--" + hub_id.replace("/", "--"))
-    if not os.path.isdir(repository):
-        looked_at.append(f"{repository}: not in the Hugging Face cache")
+) -> tuple[str, Repository] | None:
+    """The first repository that the cache has whole, else the first that the hub has."""
+    closed = hub.why_not(local_files_only)
+    for repository in repositories:
+        snapshot = find_snapshot(repository, () if entry is None else entry["files"])
+        if not isinstance(snapshot, Snapshot):
+            looked_at.append(snapshot)
+        elif snapshot.missing:
+            looked_at.append(f"{snapshot.folder}: incomplete, without {', '.join(snapshot.missing)}")
+        elif snapshot.certain or closed is not None:
+            return snapshot.folder, repository
+        else:
+            looked_at.append(f"{snapshot.folder}: files of it may be missing")
+    if closed is not None:
+        looked_at.append(f"the Hugging Face hub: {closed}")
         return None
-    commit = revision
-    try:
-        with open(os.path.join(repository, "refs", *revision.split("/")), encoding="ascii") as file:
-            commit = file.read(256).strip()
-    except (OSError, UnicodeDecodeError):
-        pass  # Not the name of a branch or tag: it may be a commit.
-    folder = os.path.join(repository, "snapshots", commit)
-    if not _is_plain(commit) or "/" in commit or not os.path.isdir(folder):
-        looked_at.append(f"{repository}: in the Hugging Face cache, without a snapshot of revision {revision!r}")
-        return None
-    needed = [] if entry is None else entry["files"]
-    missing = [name for name in needed if not os.path.isfile(os.path.join(folder, *name.split("/")))]
-    if missing:
-        looked_at.append(f"{folder}: incomplete, without {', '.join(missing)}")
-        return None
-    return folder
+    for repository in repositories:
+        if not hub.is_hub_id(repository.hub_id):
+            looked_at.append(f"the Hugging Face hub: not asked, {repository.hub_id!r} cannot be the name of a model")
+            continue
+        try:
+            return hub.fetch(repository, token), repository
+        except hub.NotOnHub as error:
+            looked_at.append(str(error))
+        except ConnectionError as error:
+            # A mistyped path looks like a hub id: the places say what else it was taken for.
+            raise ConnectionError(f"{error}. Looked at before, in this order:\n{_one_a_line(looked_at)}") from error
+    return None

@@ -1,4 +1,4 @@
-"""Checks a packaged model's files against the registry's sha256, once per file and version of it.
+"""Checks a published model's files against the registry's sha256, once per file and version of it.
 
 In: a folder and digests. Out: nothing, or `ModelError` with the file, what was found and what was expected.
 Hashing 90 MB costs 60 to 200 ms, as much as loading the model, so a good result is remembered in
@@ -16,8 +16,8 @@ from ._core import ModelError
 _Verdicts = dict[str, list[object]]  # real path -> [size in bytes, mtime in ns, sha256]
 
 
-def check_files(folder: str, digests: Mapping[str, str]) -> None:
-    """Raises `ModelError` unless every file under `folder` has its sha256."""
+def check_files(folder: str, digests: Mapping[str, str], remedy: str) -> None:
+    """Raises `ModelError`, which ends in the remedy, unless every file under `folder` has its sha256."""
     remembered = _read()
     fresh: _Verdicts = {}
     for name, expected in digests.items():
@@ -31,9 +31,7 @@ def check_files(folder: str, digests: Mapping[str, str]) -> None:
         except OSError as error:
             raise ModelError(f"{path}: cannot be read ({error.strerror}); expected sha256 {expected}") from error
         if found != expected:
-            raise ModelError(
-                f"{path}: sha256 is {found}, expected {expected}; not the published file, reinstall the package"
-            )
+            raise ModelError(f"{path}: sha256 is {found}, expected {expected}; {remedy}")
         fresh[path] = verdict
     if fresh:
         _remember(fresh)
