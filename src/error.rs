@@ -1,4 +1,4 @@
-//! The one error type. Variants differ by what the user can do about them; `python.rs` maps each to an exception.
+//! The one error type. Variants differ by what the user can do about them; `src/python/` maps each to an exception.
 
 use std::path::{Path, PathBuf};
 

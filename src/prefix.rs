@@ -39,8 +39,7 @@ pub struct Shared {
 }
 
 /// The prefix worth sharing: of the prompt's tokens, as far as rows begin with them (a tokenizer may join the prompt's
-/// last characters with the text's first); without a prompt, what all rows begin with. At least one token is left to
-/// every row. `bytes_per_token` bounds the length by what the store holds.
+/// last characters with the text's first); without a prompt, of the first row's. At least one token is left to every row. `bytes_per_token` bounds the length by what the store holds.
 pub fn find(rows: &[TokenRow], prompt: &[i32], bytes_per_token: usize) -> Option<Shared> {
     let model = if prompt.is_empty() { rows.first()?.ids.as_slice() } else { prompt };
     let longest = STORE_BYTES / bytes_per_token.max(1);
@@ -51,11 +50,13 @@ pub fn find(rows: &[TokenRow], prompt: &[i32], bytes_per_token: usize) -> Option
             same.min(row.ids.len().saturating_sub(1)).min(longest)
         })
         .collect();
-    let sharing = |row: &usize| common[*row] >= LEAST_TOKENS;
-    let members: Vec<usize> = (0..rows.len()).filter(sharing).collect();
-    let length = members.iter().map(|&row| common[row]).min()?;
+    // Of all lengths that some row has in common with the model, the one that saves the most tokens in sum.
+    let mut lengths: Vec<usize> = common.iter().copied().filter(|length| *length >= LEAST_TOKENS).collect();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    let (_, length) = lengths.iter().enumerate().map(|(longer, &length)| (length * (longer + 1), length)).max()?;
+    let members: Vec<usize> = (0..rows.len()).filter(|row| common[*row] >= length).collect();
     let saved = (members.len() - 1) * length;
-    let worth = !prompt.is_empty() || (members.len() == rows.len() && saved >= LEAST_SAVED);
+    let worth = !prompt.is_empty() || saved >= LEAST_SAVED;
     worth.then_some(Shared { length, rows: members })
 }
 
@@ -106,6 +107,8 @@ mod tests {
         assert_eq!(find(&rows, &prompt, 1), Some(Shared { length: 19, rows: vec![0, 1] }));
         assert_eq!(find(&rows[..1], &prompt, 1), Some(Shared { length: 20, rows: vec![0] }));
         assert_eq!(find(&rows[2..], &prompt, 1), None);
+        let one_that_shares_little = [row(20, &[1]), row(20, &[2]), row(9, &[70; 30])];
+        assert_eq!(find(&one_that_shares_little, &prompt, 1).unwrap().length, 20);
     }
 
     #[test]
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_prompt_all_rows_must_share_enough() {
+    fn without_a_prompt_sharing_must_pay() {
         let many: Vec<TokenRow> = (0..9).map(|own| row(10, &[100 + own])).collect();
         assert_eq!(find(&many, &[], 1).unwrap().length, 10);
         assert_eq!(find(&many[..2], &[], 1), None, "10 tokens saved do not pay for a run");

@@ -1,4 +1,4 @@
-# The native module, written in Rust (src/python.rs). `ironvec.Embedder` documents what users see of it.
+# The native module, written in Rust (src/python/). `ironvec.Embedder` documents what users see of it.
 from collections.abc import Callable
 from typing import Any, TypedDict, final, type_check_only
 

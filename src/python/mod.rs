@@ -1,22 +1,26 @@
 //! `ironvec._core`: arguments in, NumPy arrays out, errors as exceptions; the GIL is released while Rust works. The
 //! public face over it is `python/ironvec/embedder.py`; docstrings are in `_core.pyi`.
 
+mod arguments;
+
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2, PyUntypedArrayMethods, ToPyArray};
-use pyo3::exceptions::{PyFileNotFoundError, PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2, ToPyArray};
+use pyo3::exceptions::{PyFileNotFoundError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyList};
 
-use crate::embedder::{self, EncodeOptions, LoadOptions, OnTruncate};
+use self::arguments::{
+    borrow_texts, check_calibration, check_dtype, check_provider, checked_out, parse_on_truncate, quantize, warn,
+};
+use crate::embedder::{self, EncodeOptions, LoadOptions};
 use crate::error::Error;
 use crate::export;
-use crate::precision::{self, Precision};
+use crate::precision::Precision;
 use crate::registry::entries;
 
 pyo3::create_exception!(
@@ -273,113 +277,6 @@ impl PyEmbedder {
             }
         }
     }
-}
-
-fn check_provider(provider: &str) -> PyResult<()> {
-    match provider {
-        "auto" | "cpu" => Ok(()),
-        "coreml" | "cuda" => {
-            Err(Error::Provider { asked: provider.to_owned(), available: "\"auto\", \"cpu\"".to_owned() }.into())
-        }
-        _ => Err(argument("provider", provider, "\"auto\", \"cpu\", \"coreml\" or \"cuda\"")),
-    }
-}
-
-fn check_dtype(dtype: &str) -> PyResult<()> {
-    if dtype == "float32" { Ok(()) } else { Err(argument("dtype", dtype, "\"float32\"")) }
-}
-
-fn parse_on_truncate(on_truncate: &str) -> PyResult<OnTruncate> {
-    match on_truncate {
-        "ignore" | "warn" => Ok(OnTruncate::Cut),
-        "error" => Ok(OnTruncate::Refuse),
-        _ => Err(argument("on_truncate", on_truncate, "\"ignore\", \"warn\" or \"error\"")),
-    }
-}
-
-fn argument(argument: &'static str, found: &str, expected: &str) -> PyErr {
-    Error::Argument { argument, found: format!("{found:?}"), expected: expected.to_owned() }.into()
-}
-
-/// The texts as UTF-8 that Python owns, not copied. Refused: what is not a str, and what UTF-8 cannot hold.
-fn borrow_texts(texts: &Bound<'_, PyList>) -> PyResult<Vec<PyBackedStr>> {
-    let mut borrowed = Vec::with_capacity(texts.len());
-    for (index, item) in texts.iter().enumerate() {
-        let Ok(text) = item.cast::<PyString>() else {
-            let kind = item.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("texts[{index}] is {kind}, not str")));
-        };
-        borrowed.push(PyBackedStr::try_from(text.clone()).map_err(|_| {
-            PyValueError::new_err(format!(
-                "texts[{index}] holds a lone surrogate, which is not text; \
-                 text.encode(\"utf-8\", \"replace\").decode() replaces it"
-            ))
-        })?);
-    }
-    Ok(borrowed)
-}
-
-/// int8 and uint8 take each dimension's range from the rows of the call: one row has none, few give a poor one.
-fn check_calibration(py: Python<'_>, precision: Precision, rows: usize) -> PyResult<()> {
-    let name = if precision == Precision::Int8 { "int8" } else { "uint8" };
-    match rows {
-        1 => Err(PyValueError::new_err(format!(
-            "precision={name:?} takes each dimension's range from the rows of the call, and one row has none"
-        ))),
-        2..100 => {
-            warn(py, format!("precision={name:?} takes its ranges from only {rows} rows; 100 or more are advised"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn checked_out<'py>(out: &Bound<'py, PyAny>, shape: [usize; 2]) -> PyResult<Bound<'py, PyArray2<f32>>> {
-    let refusal = |found: String| {
-        PyValueError::new_err(format!("out: expected a C-contiguous float32 array of shape {shape:?}, found {found}"))
-    };
-    let Ok(array) = out.cast::<PyArray2<f32>>() else {
-        let attribute = |name| out.getattr(name).map_or_else(|_| "none".to_owned(), |value| value.to_string());
-        let kind = out.get_type().name()?;
-        return Err(refusal(format!("{kind} with dtype {} and shape {}", attribute("dtype"), attribute("shape"))));
-    };
-    if array.shape() != shape {
-        return Err(refusal(format!("shape {:?}", array.shape())));
-    }
-    if !array.is_c_contiguous() {
-        return Err(refusal("one that is not contiguous".to_owned()));
-    }
-    Ok(array.clone())
-}
-
-fn quantize<'py>(
-    py: Python<'py>,
-    array: &Bound<'py, PyArray2<f32>>,
-    precision: Precision,
-    dimension: usize,
-) -> PyResult<Bound<'py, PyAny>> {
-    let values = array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-    let values = values.as_slice().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-    let rows = array.shape()[0];
-    let (bytes, signed) = match precision {
-        Precision::Int8 | Precision::Uint8 => (precision::to_steps(values, dimension), precision == Precision::Int8),
-        _ => (precision::to_bits(values, dimension), precision == Precision::Binary),
-    };
-    let columns = bytes.len().checked_div(rows).unwrap_or(match precision {
-        Precision::Int8 | Precision::Uint8 => dimension,
-        _ => dimension.div_ceil(8),
-    });
-    if signed {
-        let shifted: Vec<i8> = bytes.into_iter().map(|byte| byte.wrapping_sub(128) as i8).collect();
-        Ok(shifted.to_pyarray(py).reshape([rows, columns])?.into_any())
-    } else {
-        Ok(bytes.to_pyarray(py).reshape([rows, columns])?.into_any())
-    }
-}
-
-fn warn(py: Python<'_>, message: String) -> PyResult<()> {
-    let message = CString::new(message).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    // Level 2: the caller of the public face.
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 2)
 }
 
 #[pymodule(gil_used = true)]
