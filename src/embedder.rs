@@ -19,7 +19,7 @@ use crate::tokenize::{TextTokenizer, TokenRow};
 /// a million token rows.
 const WINDOW_TEXTS: usize = 8192;
 /// Bytes of text after which a window ends early, so that long documents keep the memory and the reply to Ctrl-C small.
-const WINDOW_BYTES: usize = 4 << 20;
+const WINDOW_BYTES: usize = 1 << 20;
 
 /// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
 /// asks for it.
@@ -328,8 +328,8 @@ mod tests {
     #[test]
     fn windows_are_bounded_in_texts_and_bytes() {
         assert_eq!(window(&vec!["a"; 20_000]).len(), WINDOW_TEXTS);
-        let megabyte = "x".repeat(1 << 20);
-        assert_eq!(window(&[megabyte.as_str(); 10]).len(), 4);
+        let quarter = "x".repeat(WINDOW_BYTES / 4);
+        assert_eq!(window(&[quarter.as_str(); 10]).len(), 4);
         assert_eq!(window(&["y".repeat(10 << 20), "z".to_owned()]).len(), 1);
         assert_eq!(window::<&str>(&[]).len(), 0);
     }

@@ -81,6 +81,13 @@ def positive_int_or_none(name: str, value: object) -> int | None:
     return None if value is None else positive_int(name, value)
 
 
+def named(name: str, value: object) -> str:
+    """`value` as one of an argument's names. Here, since PyO3 names the argument only from Python 3.11 on."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {type(value).__name__}; expected a str")
+    return value
+
+
 def flag_or_none(name: str, value: object) -> bool | None:
     if value is None or isinstance(value, (bool, np.bool_)):
         return None if value is None else bool(value)

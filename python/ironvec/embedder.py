@@ -19,6 +19,7 @@ from .arguments import (
     batch_size_or_none,
     check_other_keywords,
     flag_or_none,
+    named,
     positive_int,
     positive_int_or_none,
     refuse_other_than_texts,
@@ -288,6 +289,6 @@ class Embedder(LoadedModel):
             normalize=flag_or_none("normalize_embeddings", normalize_embeddings),
             truncate_dim=positive_int_or_none("truncate_dim", truncate_dim),
             max_length=positive_int_or_none("max_length", max_length),
-            precision="float32" if precision is None else precision,
+            precision="float32" if precision is None else named("precision", precision),
             on_truncate=self._on_truncate,
         )

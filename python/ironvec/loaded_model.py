@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _core
-from .arguments import TextsLike, as_texts, flag_or_none, positive_int_or_none
+from .arguments import TextsLike, as_texts, flag_or_none, named, positive_int_or_none
 from .hub_cache import is_plain
 from .prompts import Prompts, checked_prompts
 from .resolve import onnxruntime_dirs, resolve
@@ -73,7 +73,8 @@ class LoadedModel:
         self._model_id = resolved.model_id
         self._native_arguments: dict[str, Any] = {
             "folder": resolved.folder, "runtime_dirs": onnxruntime_dirs(),
-            "provider": provider, "dtype": dtype, "max_length": positive_int_or_none("max_length", max_length),
+            "provider": named("provider", provider), "dtype": named("dtype", dtype),
+            "max_length": positive_int_or_none("max_length", max_length),
             "truncate_dim": positive_int_or_none("truncate_dim", truncate_dim),
             "threads": positive_int_or_none("threads", threads), "file_name": chosen_file,
             # None, as elsewhere, is the default.
