@@ -220,6 +220,10 @@ fn read_header(path: &Path, shard: usize) -> Result<HashMap<String, TensorPlace>
     // SAFETY: the map is read-only and dropped on return. A file that another process truncates meanwhile could fault;
     // checkpoints are replaced by renaming, and every reader of mapped weights rests on that.
     let map = unsafe { memmap2::Mmap::map(&file)? };
+    if map.starts_with(b"version https://git-lfs") {
+        let what = "a git-lfs pointer, not the weights: `git lfs pull` fetches them".to_owned();
+        return Err(Problem { what, source: None });
+    }
     let (header_length, metadata) = SafeTensors::read_metadata(&map)?;
     let base = 8 + header_length as u64;
     Ok(metadata

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pathlib
 import pickle
 import signal
 import subprocess
@@ -134,6 +135,14 @@ def test_it_pickles_by_its_arguments_but_the_token(folder):
     copy = pickle.loads(data)
     assert repr(copy) == repr(model)
     close(copy.encode_query(TEXTS), model.encode_query(TEXTS))
+
+
+def test_a_relative_path_pickles_as_the_folder_it_was(folder, tmp_path, monkeypatch):
+    path = pathlib.Path(folder)
+    monkeypatch.chdir(path.parent)
+    data = pickle.dumps(Embedder(path.name))
+    monkeypatch.chdir(tmp_path)
+    close(pickle.loads(data).encode(TEXTS), Embedder(folder).encode(TEXTS))
 
 
 def test_it_can_be_dropped(folder):

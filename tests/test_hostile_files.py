@@ -38,6 +38,7 @@ CONTAINERS = {
     "a header of no bytes": (bytes(8), "its header is not JSON of tensors"),
     "a header that is not UTF-8": (struct.pack("<Q", 4) + b'{"\xff}', "its header is not UTF-8"),
     "a header that is not JSON": (struct.pack("<Q", 8) + b"not json", "its header is not JSON of tensors"),
+    "a git-lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-lfs pointer"),
     "a list": (struct.pack("<Q", 2) + b"[]", "its header is not JSON of tensors"),
     "not of tensors": (safetensors_bytes({"a": [1, 2]}, b""), "its header is not JSON of tensors"),
     "deep JSON": (struct.pack("<Q", 200_000) + b"[" * 200_000, "its header is not JSON of tensors"),

@@ -46,11 +46,11 @@ class Embedder(LoadedModel):
         model: An alias ("minilm"), the folder of a checkpoint, an ONNX file, or a hub id ("org/name"). Looked for, in
             this order: as a path; in `$IRONVEC_MODELS`; in `models/` under the working directory; in an installed
             package that carries it; in the Hugging Face cache; on the hub, which needs huggingface_hub.
-        provider: What runs the graph: "auto" (CUDA where it works, else the CPU), "cpu", "cuda" or "coreml".
-        dtype: What it computes in: "float32", "int8" (quantized at load) or "float16" (where the provider runs it).
+        provider: What runs the graph: "auto" or "cpu". "cuda" and "coreml" are not there yet: `ProviderError`.
+        dtype: What it computes in: "float32". "int8" and "float16" are not there yet: `ValueError`.
         max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's.
         truncate_dim: Components kept of each vector. None: all.
-        threads: CPU threads of one run. None: ONNX Runtime's choice.
+        threads: CPU threads of one run. None: as many as affinity and the cgroup's quota allow.
         prompts: Name to text; overrides and extends the checkpoint's.
         default_prompt_name: The prompt that `encode` uses where it is told none. None: the checkpoint's.
         file_name: An ONNX file of the folder or repository to run instead of the checkpoint: "onnx/model_fp16.onnx".

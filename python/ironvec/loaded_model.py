@@ -54,9 +54,10 @@ class LoadedModel:
         chosen_file = _onnx_name(file_name)
         keeps_prompts = flag_or_none("prompt_cache", prompt_cache)
         own_prompts = checked_prompts(prompts)
-        # The token stays out of the pickle, which may end up in a file.
+        # The token stays out of the pickle, which may end up in a file; a path is made absolute, since whoever
+        # unpickles may stand in another folder.
         self._arguments = (
-            model,
+            os.path.abspath(model) if os.path.exists(model) else model,
             {
                 "provider": provider, "dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim,
                 "threads": threads, "prompts": own_prompts,

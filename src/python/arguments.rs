@@ -24,7 +24,11 @@ pub(super) fn check_provider(provider: &str) -> PyResult<()> {
 }
 
 pub(super) fn check_dtype(dtype: &str) -> PyResult<()> {
-    if dtype == "float32" { Ok(()) } else { Err(argument("dtype", dtype, "\"float32\"")) }
+    match dtype {
+        "float32" => Ok(()),
+        "int8" | "float16" => Err(argument("dtype", dtype, "\"float32\" (int8 and float16 are not there yet)")),
+        _ => Err(argument("dtype", dtype, "\"float32\"")),
+    }
 }
 
 pub(super) fn parse_on_truncate(on_truncate: &str) -> PyResult<OnTruncate> {
