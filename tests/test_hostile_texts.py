@@ -209,8 +209,8 @@ from ironvec import Embedder
 model = Embedder(sys.argv[1])
 expected = model.encode("cat")
 texts = ["cat sat on the mat " * 20] * 200_000
-threading.Timer(0.3, print, ["working"], {"flush": True}).start()
 try:
+    threading.Timer(0.3, print, ["working"], {"flush": True}).start()
     model.encode(texts)
 except KeyboardInterrupt:
     assert abs(model.encode("cat") - expected).max() < 1e-5
