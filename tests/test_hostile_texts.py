@@ -204,8 +204,9 @@ def test_an_exception_in_the_progress_bar_ends_the_call(model, monkeypatch):
 
 
 INTERRUPTED = """
-import sys, threading
+import signal, sys, threading
 from ironvec import Embedder
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with it ignored
 model = Embedder(sys.argv[1])
 expected = model.encode("cat")
 texts = ["cat sat on the mat " * 20] * 200_000
