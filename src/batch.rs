@@ -2,8 +2,8 @@
 
 use crate::tokenize::TokenRow;
 
-/// Padded tokens of a batch at most, unless one row alone is longer. Enough rows to keep the matrix products busy, few
-/// enough for the activations to stay in cache: on two AVX2 cores throughput is flat from 512 to 1,024 and falls beyond.
+/// Padded tokens of a batch at most, unless one row alone is longer: enough rows to keep the matrix products busy, few
+/// enough for the activations to stay in cache. Not tuned yet: no benchmark here has compared other budgets.
 pub const TOKEN_BUDGET: usize = 1024;
 
 /// Rows that are run together, as indices into the lengths planned, longest first.
