@@ -43,14 +43,10 @@ struct Frame {
 impl DecoderSession {
     /// Takes over a session on a synthesised decoder graph.
     pub fn new(session: Session, config: &Qwen3Config, modes: &[PoolingMode]) -> Self {
-        let width = config.head_dim;
-        // torch takes the power in float64 of a float32 exponent and rounds it; so does this.
-        let power = |exponent: f32| f64::from(config.rope_theta).powf(f64::from(exponent)) as f32;
-        let frequency = |pair: usize| 1.0 / power((2 * pair) as f32 / width as f32);
         DecoderSession {
             session: SharedSession::new(session),
             config: config.clone(),
-            inverse_frequencies: (0..width / 2).map(frequency).collect(),
+            inverse_frequencies: config.inverse_frequencies(),
             last_token_alone: modes == [PoolingMode::LastToken],
             prefixes: PrefixStore::default(),
         }

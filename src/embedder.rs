@@ -10,6 +10,7 @@ use crate::batch::{self, PaddedBatch};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::Spec;
+use crate::onnx_file::{self, ExportOptions};
 use crate::pool;
 use crate::prefix::Prefix;
 use crate::runtime::Runtime;
@@ -247,6 +248,11 @@ impl Embedder {
             skipped_tokens: if self.spec.include_prompt { 0 } else { prompt_tokens.len() },
             prompt_tokens,
         })
+    }
+
+    /// Writes the model's graph and weights as an ONNX file; returns the files.
+    pub fn export(&self, path: &Path, options: &ExportOptions) -> Result<Vec<PathBuf>> {
+        onnx_file::export(&self.spec, path, options, self.max_length)
     }
 
     /// Token ids as the model sees them: special tokens added, cut at `max_length`.

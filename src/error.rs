@@ -125,6 +125,15 @@ pub enum Error {
         available: String,
     },
 
+    /// A provider that is there does not do what it was asked for.
+    #[error("provider {asked:?} cannot be used: {problem}. provider=\"cpu\" runs every model")]
+    ProviderFailed {
+        /// The provider asked for.
+        asked: String,
+        /// What it did instead.
+        problem: String,
+    },
+
     /// The synthesised graph is inconsistent: a defect of ironvec, not of the model.
     #[error("graph synthesis: {problem} (please report this as a bug in ironvec)")]
     Graph {
@@ -149,6 +158,15 @@ pub enum Error {
         /// Padded length in tokens.
         length: usize,
         /// ONNX Runtime's error.
+        source: Source,
+    },
+
+    /// A file cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
         source: Source,
     },
 

@@ -100,6 +100,11 @@ impl Weights {
         &self.path
     }
 
+    /// The files that hold the tensors, links followed.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.target.as_path())
+    }
+
     /// The folder that external data locations are relative to, links followed.
     pub fn data_folder(&self) -> &Path {
         &self.data_folder
@@ -245,15 +250,24 @@ fn read_header(path: &Path, shard: usize) -> Result<HashMap<String, TensorPlace>
 
 #[cfg(test)]
 pub(crate) mod testing {
-    //! A checkpoint of zeros for the unit tests of the rooms that read weights.
+    //! Checkpoints for the unit tests of the rooms that read weights.
     use super::*;
     use safetensors::tensor::TensorView;
 
     pub(crate) fn weights_of(tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, Weights) {
+        let zeros: Vec<Vec<f32>> = tensors.iter().map(|(_, shape)| vec![0.0; shape.iter().product()]).collect();
+        let filled: Vec<(&str, &[usize], &[f32])> =
+            tensors.iter().zip(&zeros).map(|((name, shape), zeros)| (*name, *shape, zeros.as_slice())).collect();
+        weights_filled(&filled)
+    }
+
+    pub(crate) fn weights_filled(tensors: &[(&str, &[usize], &[f32])]) -> (tempfile::TempDir, Weights) {
         let folder = tempfile::tempdir().unwrap();
-        let zeros: Vec<Vec<u8>> =
-            tensors.iter().map(|(_, shape)| vec![0; shape.iter().product::<usize>() * 4]).collect();
-        let views = tensors.iter().zip(&zeros).map(|((name, shape), bytes)| {
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
             ((*name).to_owned(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
         });
         safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();

@@ -144,6 +144,49 @@ class LoadedModel:
         """
         return pair_scores(a, b, self._loaded[1].similarity_fn_name)
 
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        flavour: str = "cpu",
+        *,
+        length: int | None = None,
+        batch: int | None = None,
+        dtype: str = "float32",
+    ) -> list[str]:
+        """Writes the model's graph with all its weights as an ONNX file that stock ONNX Runtime runs.
+
+        Files are written under temporary names and renamed; up to 256 MB of weights go into the file itself, more into
+        `NAME.onnx_data` beside it. Tokenizer, truncation and normalisation stay out: the output `pooled` is
+        (batch, pooled vectors, hidden size).
+
+        Args:
+            path: Where to; a name that ends in ".onnx", in a folder that is there.
+            flavour: "cpu": token ids in, any batch and length, in ONNX Runtime's fused operators. "coreml": only what
+                the CoreML provider takes, of fixed batch and length; `inputs_embeds` in (the embedding table's rows;
+                for BERT the sum of word, position and type embeddings, before their LayerNorm), zeros in the padding,
+                and, as the model needs them, `mask_bias` (0 for a token, -1e4 for padding), `pool_w` (each token's
+                weight in each pooled vector), `pool_bias` (0 or -1e4, for max pooling).
+            length: Tokens of a row, for "coreml". None: `max_length`, at most 512.
+            batch: Rows of a run, for "coreml". None: 1.
+            dtype: What "coreml" holds, takes and gives: "float32" or "float16".
+
+        Returns:
+            The files written: the graph, and its data file if there is one.
+
+        Raises:
+            FileNotFoundError: No such folder.
+            OSError: The file cannot be written.
+            ModelError: The model is an ONNX file already.
+            ValueError: Another flavour or dtype, a length or batch out of range, or one for "cpu".
+        """
+        return self._native().export(
+            os.fspath(path),
+            flavour=named("flavour", flavour),
+            length=positive_int_or_none("length", length),
+            batch=positive_int_or_none("batch", batch),
+            dtype=named("dtype", dtype),
+        )
+
     def device_report(self) -> dict[str, object]:
         """What runs the model: provider, library and its version, threads, and what else the provider tells."""
         return self._native().device_report()

@@ -67,6 +67,11 @@ impl<'w> GraphBuilder<'w> {
         }
     }
 
+    /// The value of this name, if there is one.
+    pub fn named(&self, name: &str) -> Option<Value> {
+        self.names.contains(name).then(|| Value(name.to_owned()))
+    }
+
     /// A graph input.
     pub fn input(&mut self, name: &str, element: ElementType, shape: &[Size]) -> Result<Value> {
         let value = self.claim(name)?;
@@ -106,22 +111,22 @@ impl<'w> GraphBuilder<'w> {
             Dtype::BF16 => ElementType::BFloat16,
             _ => ElementType::Float32,
         };
-        let entry = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
         let proto = TensorProto {
             dims: dims(shape),
             data_type: element as i32,
             name: tensor.to_owned(),
-            external_data: vec![
-                entry("location", self.weights.location(place)?),
-                entry("offset", place.offset.to_string()),
-                entry("length", place.length.to_string()),
-            ],
+            external_data: external_data(&self.weights.location(place)?, place.offset, place.length),
             data_location: Some(LOCATION_EXTERNAL),
             ..Default::default()
         };
-        let value = self.claim(tensor)?;
+        Ok((self.tensor(proto)?, element))
+    }
+
+    /// An initializer as it is given.
+    pub fn tensor(&mut self, proto: TensorProto) -> Result<Value> {
+        let value = self.claim(&proto.name)?;
         self.graph.initializer.push(proto);
-        Ok((value, element))
+        Ok(value)
     }
 
     /// A constant list of integers (axes, sizes).
@@ -194,19 +199,38 @@ impl<'w> GraphBuilder<'w> {
 
     /// The finished model as ONNX bytes.
     pub fn finish(self) -> Vec<u8> {
+        self.finish_model().encode_to_vec()
+    }
+
+    /// The finished model as a message.
+    pub fn finish_model(self) -> ModelProto {
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
+        let mut opset_import = vec![opset("", OPSET)];
+        if self.graph.node.iter().any(|node| node.domain == CONTRIB) {
+            opset_import.push(opset(CONTRIB, 1));
+        }
         ModelProto {
             ir_version: IR_VERSION,
             producer_name: "ironvec".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![opset("", OPSET), opset(CONTRIB, 1)],
+            opset_import,
+            metadata_props: Vec::new(),
         }
-        .encode_to_vec()
     }
 }
 
-fn dims(shape: &[usize]) -> Vec<i64> {
+/// The entries of a tensor that lies in a file.
+pub fn external_data(location: &str, offset: u64, length: u64) -> Vec<StringStringEntryProto> {
+    vec![
+        StringStringEntryProto::new("location", location),
+        StringStringEntryProto::new("offset", offset.to_string()),
+        StringStringEntryProto::new("length", length.to_string()),
+    ]
+}
+
+/// A shape as ONNX writes it.
+pub fn dims(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|size| *size as i64).collect()
 }
 

@@ -3,6 +3,8 @@
 
 mod bert;
 pub mod builder;
+pub mod coreml;
+pub mod folding;
 mod layers;
 mod pooling;
 pub mod proto;

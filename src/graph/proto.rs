@@ -3,7 +3,7 @@
 #![allow(missing_docs, reason = "the names are onnx.proto's own and documented there")]
 
 /// `TensorProto.DataType`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i32)]
 pub enum ElementType {
     Float32 = 1,
@@ -16,6 +16,7 @@ pub enum ElementType {
 /// `AttributeProto.AttributeType`.
 const ATTRIBUTE_FLOAT: i32 = 1;
 const ATTRIBUTE_INT: i32 = 2;
+const ATTRIBUTE_STRING: i32 = 3;
 const ATTRIBUTE_TENSOR: i32 = 4;
 const ATTRIBUTE_INTS: i32 = 7;
 
@@ -34,6 +35,8 @@ pub struct ModelProto {
     pub graph: Option<GraphProto>,
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
+    #[prost(message, repeated, tag = "14")]
+    pub metadata_props: Vec<StringStringEntryProto>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -82,6 +85,8 @@ pub struct AttributeProto {
     pub f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub s: Option<Vec<u8>>,
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
@@ -94,6 +99,12 @@ impl AttributeProto {
     /// An integer attribute.
     pub fn int(name: &str, value: i64) -> Self {
         AttributeProto { name: name.to_owned(), i: Some(value), r#type: ATTRIBUTE_INT, ..Default::default() }
+    }
+
+    /// A string attribute.
+    pub fn text(name: &str, value: &str) -> Self {
+        let value = Some(value.as_bytes().to_vec());
+        AttributeProto { name: name.to_owned(), s: value, r#type: ATTRIBUTE_STRING, ..Default::default() }
     }
 
     /// A list of integers.
@@ -134,6 +145,13 @@ pub struct StringStringEntryProto {
     pub key: String,
     #[prost(string, tag = "2")]
     pub value: String,
+}
+
+impl StringStringEntryProto {
+    /// A key and its value.
+    pub fn new(key: &str, value: impl Into<String>) -> Self {
+        StringStringEntryProto { key: key.to_owned(), value: value.into() }
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

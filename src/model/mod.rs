@@ -23,7 +23,7 @@ const MAX_WIDTH: usize = 1 << 17;
 const MAX_ROWS: usize = 1 << 24;
 
 /// What a checkpoint says of itself.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Spec {
     /// The folder of the transformer: config.json, weights, tokenizer.
     pub folder: PathBuf,
@@ -84,7 +84,7 @@ impl Limit {
 
 /// The architectures whose graph ironvec can write, and graphs that others wrote. Adding one: a file in `model/`, a file
 /// in `graph/`, a line in each `match`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Architecture {
     /// `model_type: bert`.
     Bert(BertConfig),
@@ -110,6 +110,15 @@ impl Architecture {
             Architecture::Bert(config) => config.max_position_embeddings,
             Architecture::Qwen3(config) => config.max_position_embeddings,
             Architecture::Export(file) => file.max_positions,
+        }
+    }
+
+    /// H, as far as the files tell.
+    pub fn hidden_size(&self) -> Option<usize> {
+        match self {
+            Architecture::Bert(config) => Some(config.hidden_size),
+            Architecture::Qwen3(config) => Some(config.hidden_size),
+            Architecture::Export(file) => file.hidden_size,
         }
     }
 

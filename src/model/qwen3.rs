@@ -78,6 +78,13 @@ impl Qwen3Config {
             attention_bias: config.flag_or("attention_bias", false)?,
         })
     }
+
+    /// 1 / θ^(2i/D) for each of the D/2 pairs, in float32 as transformers has them.
+    pub fn inverse_frequencies(&self) -> Vec<f32> {
+        // torch takes the power in float64 of a float32 exponent and rounds it; so does this.
+        let power = |exponent: f32| f64::from(self.rope_theta).powf(f64::from(exponent)) as f32;
+        (0..self.head_dim / 2).map(|pair| 1.0 / power((2 * pair) as f32 / self.head_dim as f32)).collect()
+    }
 }
 
 /// The base of the plain rotary embedding: in `rope_scaling` of older checkpoints, which goes before, or

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2, ToPyArray};
-use pyo3::exceptions::{PyFileNotFoundError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
@@ -20,6 +20,7 @@ use self::arguments::{
 use crate::embedder::{self, EncodeOptions, LoadOptions};
 use crate::error::Error;
 use crate::export;
+use crate::onnx_file::ExportOptions;
 use crate::precision::Precision;
 use crate::registry::entries;
 
@@ -51,7 +52,10 @@ impl From<Error> for PyErr {
             | Error::Tokenize { .. }
             | Error::Session { .. } => ModelError::new_err(message),
             Error::TextTooLong { .. } | Error::Argument { .. } => PyValueError::new_err(message),
-            Error::Runtime { .. } | Error::Provider { .. } => ProviderError::new_err(message),
+            Error::Unwritable { .. } => PyOSError::new_err(message),
+            Error::Runtime { .. } | Error::Provider { .. } | Error::ProviderFailed { .. } => {
+                ProviderError::new_err(message)
+            }
             Error::Graph { .. } | Error::Inference { .. } | Error::Interrupted => PyRuntimeError::new_err(message),
         }
     }
@@ -217,6 +221,22 @@ impl PyEmbedder {
         let rows = py.detach(|| self.inner.token_rows(&texts, None))?;
         let counts: Vec<i64> = rows.iter().map(|row| row.full_length as i64).collect();
         Ok(counts.to_pyarray(py))
+    }
+
+    /// Writes the graph and its weights as an ONNX file.
+    #[pyo3(signature = (path, *, flavour="cpu", length=None, batch=None, dtype="float32"))]
+    fn export(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        flavour: &str,
+        length: Option<usize>,
+        batch: Option<usize>,
+        dtype: &str,
+    ) -> PyResult<Vec<String>> {
+        let options = ExportOptions { flavour: flavour.to_owned(), length, batch, dtype: dtype.to_owned() };
+        let files = py.detach(|| self.inner.export(&path, &options))?;
+        Ok(files.iter().map(|file| file.display().to_string()).collect())
     }
 
     fn device_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
