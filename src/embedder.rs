@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::batch::{self, PaddedBatch};
-use crate::engine::Engine;
+use crate::engine::{Engine, Report};
 use crate::error::{Error, Result};
+use crate::graph::proto::ElementType;
 use crate::model::Spec;
 use crate::onnx_file::{self, ExportOptions};
 use crate::pool;
 use crate::prefix::Prefix;
+use crate::provider::{self, Provider};
 use crate::runtime::Runtime;
 use crate::tokenize::{TextTokenizer, TokenRow};
 
@@ -41,6 +43,10 @@ pub struct LoadOptions {
     pub truncate_dim: Option<usize>,
     /// Threads of a run and of the tokenizer; by default what affinity and the cgroup's quota allow.
     pub threads: Option<usize>,
+    /// What runs the graph.
+    pub provider: Provider,
+    /// What it computes in: float32, or float16 where the provider does.
+    pub dtype: Option<ElementType>,
 }
 
 /// What to do with texts longer than `max_length`.
@@ -83,7 +89,8 @@ pub struct Embedder {
     tokenizer: TextTokenizer,
     engine: Engine,
     threads: usize,
-    runtime_library: PathBuf,
+    runtime: Runtime,
+    dtype: ElementType,
     shares_prompts: bool,
     dimension: usize,
     max_length: usize,
@@ -95,22 +102,34 @@ impl Embedder {
         let spec = Spec::read(folder, options.onnx_file.as_deref())?;
         let runtime = Runtime::load(&options.runtime_folders)?;
         let threads = thread_count(options.threads)?;
+        let dtype = options.dtype.unwrap_or(ElementType::Float32);
+        let accelerator = provider::choose(options.provider, dtype, &runtime)?;
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, engine) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);
             let tokenizer = builder.spawn_scoped(scope, || TextTokenizer::load(&spec));
-            let engine = Engine::open(&spec, &runtime, threads);
+            let engine = accelerator.is_none().then(|| Engine::open(&spec, &runtime, threads));
             let tokenizer = match tokenizer {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
                 Err(_) => TextTokenizer::load(&spec), // no thread to be had
             };
             (tokenizer, engine)
         });
-        let (tokenizer, engine) = (tokenizer?, engine?);
+        let tokenizer = tokenizer?;
+        let engine = match (engine, accelerator) {
+            (Some(engine), _) => engine?,
+            (None, accelerator) => {
+                let chosen = (accelerator.unwrap_or(options.provider), dtype);
+                let proof = tokenizer.rows(&[provider::PROOF_TEXT], "", spec.max_length.value, 1, 0)?.swap_remove(0);
+                let may_fall_back = options.provider == Provider::Auto;
+                provider::open_proven(&spec, &runtime, threads, chosen, &proof.ids, may_fall_back)?
+            }
+        };
         let mut embedder = Embedder {
             dimension: engine.dimension(),
             max_length: spec.max_length.value,
-            runtime_library: runtime.library().to_owned(),
+            dtype,
+            runtime,
             shares_prompts: !options.without_prompt_cache,
             spec,
             tokenizer,
@@ -157,9 +176,19 @@ impl Embedder {
         self.engine.pooling_name()
     }
 
-    /// ONNX Runtime's library file.
-    pub fn runtime_library(&self) -> &Path {
-        &self.runtime_library
+    /// The ONNX Runtime that it runs on.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Where and how it runs.
+    pub fn report(&self) -> Report {
+        self.engine.report()
+    }
+
+    /// What it computes in.
+    pub fn dtype(&self) -> ElementType {
+        self.dtype
     }
 
     /// The call's `truncate_dim`, or what was loaded.
@@ -184,6 +213,7 @@ impl Embedder {
         after_batch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded> {
         let call = self.check_call(options)?;
+        let rows_per_run = self.engine.rows_per_run(options.batch_size);
         let mut encoded = Encoded::default();
         let mut first = 0;
         while first < texts.len() {
@@ -195,7 +225,7 @@ impl Embedder {
             proceed(after_batch(0))?;
             for group in self.groups(&rows, &call)? {
                 let lengths: Vec<usize> = group.rows.iter().map(|&row| rows[row].ids.len() - group.shared()).collect();
-                for mut batch in batch::plan(&lengths, batch::TOKEN_BUDGET, options.batch_size) {
+                for mut batch in batch::plan(&lengths, batch::TOKEN_BUDGET, rows_per_run) {
                     batch.rows.iter_mut().for_each(|row| *row = group.rows[*row]);
                     self.run_batch(&batch, &rows, &group.prefix, &call, slots)?;
                     proceed(after_batch(batch.rows.len()))?;

@@ -1,17 +1,21 @@
 //! What runs a model's batches: a session on a graph that ironvec wrote, or on one that somebody exported. In: a padded
 //! batch and the prefix before it. Out: pooled rows.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::batch::PaddedBatch;
+use crate::bucketed::{self, BucketedSession};
 use crate::decoder::DecoderSession;
 use crate::error::Result;
 use crate::export::{ExportSession, Vectors};
 use crate::graph;
+use crate::graph::proto::ElementType;
 use crate::model::pooling::PoolingMode;
 use crate::model::{Architecture, Spec};
 use crate::pool;
 use crate::prefix::{self, Prefix, Shared};
+use crate::provider::{Proof, Provider};
 use crate::runtime::Runtime;
 use crate::session::{EncoderSession, session_error};
 use crate::tokenize::TokenRow;
@@ -23,24 +27,47 @@ pub struct Engine {
     /// The pooled vectors that are concatenated, in order; empty where the graph pools by itself.
     pooling: Vec<PoolingMode>,
     dimension: usize,
+    provider: Provider,
+    /// Of the graph that ironvec wrote; unknown for others'.
+    nodes: Option<usize>,
+}
+
+/// Where and how a model runs.
+#[derive(Debug)]
+pub struct Report {
+    /// The provider that runs it.
+    pub provider: Provider,
+    /// Nodes of the graph as ironvec wrote it; unknown for others'.
+    pub nodes: Option<usize>,
+    /// How many of them the provider runs; unknown where ONNX Runtime may share them with the CPU.
+    pub nodes_placed: Option<usize>,
+    /// The runs of nodes that the provider got in one piece each; unknown as above.
+    pub partitions: Option<usize>,
+    /// Lengths that rows are padded to, and those that are open; empty where any length runs.
+    pub buckets: (Vec<usize>, Vec<usize>),
+    /// The folder of weights, graphs and compiled models.
+    pub cache_folder: Option<PathBuf>,
 }
 
 enum Kind {
     Encoder(EncoderSession),
     Decoder(DecoderSession),
     Export(ExportSession),
+    Bucketed(Box<BucketedSession>),
 }
 
 impl Engine {
     /// Opens the model that a spec describes.
     pub fn open(spec: &Spec, runtime: &Runtime, threads: usize) -> Result<Self> {
         let mut pooling = spec.pooling.clone();
+        let mut nodes = None;
         let (kind, hidden_size) = match &spec.architecture {
             Architecture::Bert(config) => {
-                (Kind::Encoder(EncoderSession::new(open_checkpoint(spec, runtime, threads)?)), config.hidden_size)
+                let session = open_checkpoint(spec, runtime, threads, &mut nodes)?;
+                (Kind::Encoder(EncoderSession::new(session)), config.hidden_size)
             }
             Architecture::Qwen3(config) => {
-                let session = open_checkpoint(spec, runtime, threads)?;
+                let session = open_checkpoint(spec, runtime, threads, &mut nodes)?;
                 (Kind::Decoder(DecoderSession::new(session, config, &pooling)), config.hidden_size)
             }
             Architecture::Export(file) => {
@@ -55,7 +82,54 @@ impl Engine {
                 (Kind::Export(export), hidden_size)
             }
         };
-        Ok(Engine { kind, dimension: hidden_size * pooling.len().max(1), pooling })
+        let dimension = hidden_size * pooling.len().max(1);
+        Ok(Engine { kind, dimension, pooling, provider: runtime.provider(), nodes })
+    }
+
+    /// Opens a checkpoint in graphs of fixed shape, on a provider that takes them.
+    pub fn open_bucketed(
+        spec: &Spec,
+        runtime: &Runtime,
+        threads: usize,
+        (provider, dtype): (Provider, ElementType),
+        proof: Proof,
+    ) -> Result<Self> {
+        let session = BucketedSession::open(spec, runtime, threads, (provider, dtype), proof)?;
+        let (pooling, dimension) = (spec.pooling.clone(), session.hidden_size() * spec.pooling.len());
+        Ok(Engine {
+            nodes: Some(session.nodes()),
+            kind: Kind::Bucketed(Box::new(session)),
+            pooling,
+            dimension,
+            provider,
+        })
+    }
+
+    /// Rows of a run at most: the caller's wish, and what the graph was made for.
+    pub fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
+        match &self.kind {
+            Kind::Bucketed(_) => Some(asked.map_or(bucketed::ROWS, |rows| rows.min(bucketed::ROWS))),
+            _ => asked,
+        }
+    }
+
+    /// Where and how it runs.
+    pub fn report(&self) -> Report {
+        // Fixed graphs are refused unless the provider takes every node, and the CPU takes whatever it is given; of
+        // CUDA's graphs ONNX Runtime keeps some nodes that compute shapes for the CPU.
+        let whole = self.provider != Provider::Cuda;
+        let (buckets, cache_folder) = match &self.kind {
+            Kind::Bucketed(session) => (session.buckets(), Some(session.folder().to_owned())),
+            _ => Default::default(),
+        };
+        Report {
+            provider: self.provider,
+            nodes: self.nodes,
+            nodes_placed: self.nodes.filter(|_| whole),
+            partitions: whole.then_some(1),
+            buckets,
+            cache_folder,
+        }
     }
 
     /// Components of a pooled row.
@@ -87,6 +161,7 @@ impl Engine {
     pub fn run(&self, batch: &PaddedBatch, past: &Prefix, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
         let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
         match &self.kind {
+            Kind::Bucketed(session) => session.run(batch, skipped, take),
             Kind::Encoder(encoder) => encoder.run(batch, &pooling, take),
             Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take),
             Kind::Export(export) => {
@@ -100,8 +175,14 @@ impl Engine {
     }
 }
 
-fn open_checkpoint(spec: &Spec, runtime: &Runtime, threads: usize) -> Result<ort::session::Session> {
+fn open_checkpoint(
+    spec: &Spec,
+    runtime: &Runtime,
+    threads: usize,
+    nodes: &mut Option<usize>,
+) -> Result<ort::session::Session> {
     let weights = Weights::open(&spec.folder)?;
     let model = graph::synthesize(spec, &weights)?;
+    *nodes = graph::node_count(&model);
     runtime.open(&model, weights.data_folder(), threads).map_err(session_error(weights.path()))
 }

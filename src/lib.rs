@@ -12,8 +12,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod batch;
+pub mod bucketed;
+pub mod buckets;
+pub mod cache;
 pub mod decoder;
 pub mod embedder;
+pub mod embeddings;
 pub mod engine;
 pub mod error;
 pub mod export;
@@ -24,6 +28,7 @@ pub mod onnx_file;
 pub mod pool;
 pub mod precision;
 pub mod prefix;
+pub mod provider;
 #[cfg(feature = "python")]
 mod python;
 pub mod registry;

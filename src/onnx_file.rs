@@ -211,6 +211,14 @@ pub fn write_weights(path: &Path, folded: &[Folded], weights: &Weights) -> Resul
     file.keep()
 }
 
+/// Writes a file whole or not at all; one that holds these bytes already is left alone.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    TemporaryFile::write(path, |out| Ok(out.write_all(bytes)?))?.keep()
+}
+
 fn place(error: FoldError, path: &Path) -> Error {
     match error {
         FoldError::Weights(error) => error,

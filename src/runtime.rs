@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use ort::environment::Environment;
+use ort::ep::coreml::{ComputeUnits, ModelFormat};
+use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use crate::error::{Error, Result};
+use crate::graph::proto::ElementType;
+use crate::provider::Provider;
 
 /// Names a library file instead of the wheel's, as the `ort` crate's own users know it.
 const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -23,6 +27,8 @@ static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
 pub struct Runtime {
     environment: Environment,
     library: PathBuf,
+    version: String,
+    cuda: bool,
 }
 
 impl Runtime {
@@ -41,7 +47,8 @@ impl Runtime {
             .build()
             .map_err(|error| refusal(error.to_string()))?;
         environment.set_log_level(LogLevel::Error);
-        let runtime = Runtime { environment, library };
+        let version = library_version(&library).unwrap_or_else(|| "unknown".to_owned());
+        let runtime = Runtime { environment, library, version, cuda: false };
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
@@ -49,6 +56,57 @@ impl Runtime {
     /// The library file.
     pub fn library(&self) -> &Path {
         &self.library
+    }
+
+    /// ONNX Runtime's version, as the library tells it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The same library, whose sessions run on the first NVIDIA GPU.
+    pub fn on_cuda(&self) -> Self {
+        Runtime { cuda: true, ..self.clone() }
+    }
+
+    /// What sessions of this runtime run on.
+    pub fn provider(&self) -> Provider {
+        if self.cuda { Provider::Cuda } else { Provider::Cpu }
+    }
+
+    /// The providers that may be asked for. That the library has one says nothing of the machine's hardware.
+    pub fn providers(&self) -> Vec<Provider> {
+        let mut there = vec![Provider::Auto, Provider::Cpu];
+        let compiled_in = [(Provider::Cuda, ep::CUDA::is_available()), (Provider::CoreMl, ep::CoreML::is_available())];
+        there.extend(compiled_in.into_iter().filter(|(_, there)| matches!(there, Ok(true))).map(|(name, _)| name));
+        there
+    }
+
+    /// Opens a session on a graph of fixed shape, exactly as it is written: on CoreML, which must take all of it, or on
+    /// the CPU provider in its stead.
+    pub fn open_static(
+        &self,
+        path: &Path,
+        threads: usize,
+        provider: Provider,
+        element: ElementType,
+    ) -> Result<Session, ort::Error> {
+        // Even the basic optimisations join MatMul and Add to a Gemm whose weight CoreML writes into the model's text.
+        let mut builder = self.builder(threads)?.with_optimization_level(GraphOptimizationLevel::Disable)?;
+        if provider != Provider::CoreMl {
+            return builder.commit_from_file(path);
+        }
+        let units = match element {
+            ElementType::Float16 => ComputeUnits::CPUAndNeuralEngine,
+            _ => ComputeUnits::CPUAndGPU,
+        };
+        let coreml = ep::CoreML::default()
+            .with_model_format(ModelFormat::MLProgram)
+            .with_static_input_shapes(true)
+            .with_compute_units(units)
+            .with_model_cache_dir(path.parent().unwrap_or(Path::new(".")).display())
+            .build()
+            .error_on_failure();
+        builder.with_execution_providers([coreml])?.with_disable_cpu_fallback()?.commit_from_file(path)
     }
 
     /// Opens a session on a model in memory whose external data lies in `data_folder`.
@@ -65,7 +123,11 @@ impl Runtime {
     }
 
     fn builder(&self, threads: usize) -> Result<SessionBuilder, ort::Error> {
-        Ok(Session::builder(&self.environment)?
+        let mut builder = Session::builder(&self.environment)?;
+        if self.cuda {
+            builder = builder.with_execution_providers([ep::CUDA::default().build().error_on_failure()])?;
+        }
+        Ok(builder
             .with_intra_threads(threads)?
             .with_inter_threads(1)?
             .with_optimization_level(GraphOptimizationLevel::All)?
@@ -74,6 +136,20 @@ impl Runtime {
             // Threads may spin within a run, not between runs: an idle Embedder costs nothing.
             .with_config_entry("session.force_spinning_stop", "1")?
             .with_log_level(LogLevel::Error)?)
+    }
+}
+
+/// What `OrtGetApiBase()->GetVersionString()` says; the library is loaded already, so this only counts one more user.
+fn library_version(library: &Path) -> Option<String> {
+    // SAFETY: the library was loaded before, so its initialisers do not run again; the two functions have been part of
+    // its stable interface since version 1.0, and the version is a string that lives as long as the library, which
+    // `ort` never unloads.
+    unsafe {
+        let library = libloading::Library::new(library).ok()?;
+        let base = library.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase").ok()?;
+        let base = base().as_ref()?;
+        let version = std::ffi::CStr::from_ptr((base.GetVersionString)());
+        version.to_str().ok().map(str::to_owned)
     }
 }
 

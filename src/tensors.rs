@@ -77,7 +77,8 @@ impl MappedTensor {
     pub fn rows(&self, rows: Range<usize>) -> Vec<f32> {
         let row_bytes = self.row_size() * self.dtype.bitsize() / 8;
         let bytes = self.bytes();
-        let bytes = &bytes[(rows.start * row_bytes).min(bytes.len())..(rows.end * row_bytes).min(bytes.len())];
+        let at = |row: usize| row.saturating_mul(row_bytes).min(bytes.len());
+        let bytes = &bytes[at(rows.start)..at(rows.end)];
         let halves = || bytes.as_chunks::<2>().0.iter();
         match self.dtype {
             Dtype::F16 => halves().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect(),

@@ -1,4 +1,4 @@
-"""The CoreML flavour of a graph, exported and run by stock ONNX Runtime without optimisations, against the CPU flavour."""
+"""The CoreML flavour of a graph, run by stock ONNX Runtime without optimisations, against the CPU flavour."""
 
 import json
 from importlib.util import find_spec

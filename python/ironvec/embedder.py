@@ -46,8 +46,10 @@ class Embedder(LoadedModel):
         model: An alias ("minilm"), the folder of a checkpoint, an ONNX file, or a hub id ("org/name"). Looked for, in
             this order: as a path; in `$IRONVEC_MODELS`; in `models/` under the working directory; in an installed
             package that carries it; in the Hugging Face cache; on the hub, which needs huggingface_hub.
-        provider: What runs the graph: "auto" or "cpu". "cuda" and "coreml" are not there yet: `ProviderError`.
-        dtype: What it computes in: "float32". "int8" and "float16" are not there yet: `ValueError`.
+        provider: What runs the graph: "auto" (CUDA where it works, else the CPU), "cpu", "cuda", "coreml". One that is
+            named is what runs: its vector of a test text is compared with the CPU's at load, and with CoreML for each
+            bucket of lengths. Not yet run on Apple hardware. `device_report()` tells buckets, limits and cache folder.
+        dtype: What it computes in: "float32", or with CoreML "float16". "int8" is not there yet: `ValueError`.
         max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's.
         truncate_dim: Components kept of each vector. None: all.
         threads: CPU threads of one run. None: as many as affinity and the cgroup's quota allow.

@@ -188,7 +188,16 @@ class LoadedModel:
         )
 
     def device_report(self) -> dict[str, object]:
-        """What runs the model: provider, library and its version, threads, and what else the provider tells."""
+        """What runs the model, and how.
+
+        Returns:
+            "provider", "dtype", "threads"; "nodes" of the graph that ironvec wrote (None for an ONNX file of others),
+            "nodes_placed" on the provider and in how many "partitions" (None with CUDA, which leaves nodes that compute
+            shapes to the CPU); "buckets", the lengths that CoreML's rows are padded to (longer ones are a
+            `ValueError`; empty where any length runs), and "open_buckets"; "cache_folder", which holds CoreML's
+            weights and compiled models, under `$IRONVEC_CACHE` or the platform's folder for caches;
+            "available_providers"; "runtime_version", "runtime_library", "runtime_build" of ONNX Runtime.
+        """
         return self._native().device_report()
 
     @property

@@ -82,3 +82,9 @@ pub fn synthesize(spec: &Spec, weights: &Weights) -> Result<Vec<u8>> {
     }
     Ok(builder.finish())
 }
+
+/// Nodes of a graph, if the bytes are one.
+pub fn node_count(model: &[u8]) -> Option<usize> {
+    let model: proto::ModelProto = prost::Message::decode(model).ok()?;
+    model.graph.map(|graph| graph.node.len())
+}

@@ -11,23 +11,15 @@ use pyo3::types::{PyList, PyString};
 
 use crate::embedder::OnTruncate;
 use crate::error::Error;
+use crate::graph::proto::ElementType;
 use crate::precision::{self, Precision};
 
-pub(super) fn check_provider(provider: &str) -> PyResult<()> {
-    match provider {
-        "auto" | "cpu" => Ok(()),
-        "coreml" | "cuda" => {
-            Err(Error::Provider { asked: provider.to_owned(), available: "\"auto\", \"cpu\"".to_owned() }.into())
-        }
-        _ => Err(argument("provider", provider, "\"auto\", \"cpu\", \"coreml\" or \"cuda\"")),
-    }
-}
-
-pub(super) fn check_dtype(dtype: &str) -> PyResult<()> {
+pub(super) fn parse_dtype(dtype: &str) -> PyResult<ElementType> {
     match dtype {
-        "float32" => Ok(()),
-        "int8" | "float16" => Err(argument("dtype", dtype, "\"float32\" (int8 and float16 are not there yet)")),
-        _ => Err(argument("dtype", dtype, "\"float32\"")),
+        "float32" => Ok(ElementType::Float32),
+        "float16" => Ok(ElementType::Float16),
+        "int8" => Err(argument("dtype", dtype, "\"float32\", or \"float16\" with CoreML (int8 is not there yet)")),
+        _ => Err(argument("dtype", dtype, "\"float32\", or \"float16\" with CoreML")),
     }
 }
 

@@ -14,12 +14,11 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 
-use self::arguments::{
-    borrow_texts, check_calibration, check_dtype, check_provider, checked_out, parse_on_truncate, quantize, warn,
-};
+use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
 use crate::embedder::{self, EncodeOptions, LoadOptions};
 use crate::error::Error;
 use crate::export;
+use crate::graph::proto::ElementType;
 use crate::onnx_file::ExportOptions;
 use crate::precision::Precision;
 use crate::registry::entries;
@@ -84,8 +83,7 @@ impl PyEmbedder {
         file_name: Option<String>,
         prompt_cache: bool,
     ) -> PyResult<Self> {
-        check_provider(provider)?;
-        check_dtype(dtype)?;
+        let (provider, dtype) = (provider.parse()?, Some(parse_dtype(dtype)?));
         let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
             true => export::split_path(&folder).map_or((folder, None), |(folder, file)| (folder, Some(file))),
             false => (folder, file_name),
@@ -97,6 +95,8 @@ impl PyEmbedder {
             max_length,
             truncate_dim,
             threads,
+            provider,
+            dtype,
         };
         let inner = py.detach(|| embedder::Embedder::load(&folder, &options))?;
         Ok(PyEmbedder { inner })
@@ -114,12 +114,15 @@ impl PyEmbedder {
 
     #[getter]
     fn provider(&self) -> &'static str {
-        "cpu"
+        self.inner.report().provider.name()
     }
 
     #[getter]
     fn dtype(&self) -> &'static str {
-        "float32"
+        match self.inner.dtype() {
+            ElementType::Float16 => "float16",
+            _ => "float32",
+        }
     }
 
     #[getter]
@@ -240,10 +243,20 @@ impl PyEmbedder {
     }
 
     fn device_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (told, runtime) = (self.inner.report(), self.inner.runtime());
         let report = PyDict::new(py);
-        report.set_item("provider", self.provider())?;
+        report.set_item("provider", told.provider.name())?;
+        report.set_item("dtype", self.dtype())?;
         report.set_item("threads", self.inner.threads())?;
-        report.set_item("runtime_library", self.inner.runtime_library().display().to_string())?;
+        report.set_item("nodes", told.nodes)?;
+        report.set_item("nodes_placed", told.nodes_placed)?;
+        report.set_item("partitions", told.partitions)?;
+        report.set_item("buckets", told.buckets.0)?;
+        report.set_item("open_buckets", told.buckets.1)?;
+        report.set_item("cache_folder", told.cache_folder.map(|folder| folder.display().to_string()))?;
+        report.set_item("available_providers", runtime.providers().iter().map(|it| it.name()).collect::<Vec<_>>())?;
+        report.set_item("runtime_version", runtime.version())?;
+        report.set_item("runtime_library", runtime.library().display().to_string())?;
         report.set_item("runtime_build", ort::info())?;
         Ok(report)
     }
