@@ -1,5 +1,5 @@
-"""Graphs of fixed shape as the engine runs them, with the CPU provider in CoreML's place: buckets, padding, what is kept
-open, the proof at first use, the cache. And providers that are not there.
+"""Graphs of fixed shape as the engine runs them, with the CPU provider in CoreML's place: buckets, padding, what is
+kept open, the proof at first use, the cache. And providers that are not there.
 
 `IRONVEC_TEST_PROVIDER=coreml` runs the same tests on a Mac with CoreML itself.
 """
@@ -257,5 +257,5 @@ def test_what_the_provider_does_not_do_is_refused(tmp_path):
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("IRONVEC_CACHE", str(tmp_path / "file"))
-    with pytest.raises(OSError, match="coreml.*cannot be written"):
+    with pytest.raises(OSError, match=r"coreml.*cannot be written"):
         Embedder(write_bert(tmp_path / "bert").folder, provider=PROVIDER)
