@@ -136,9 +136,10 @@ impl BucketedSession {
             write_file(&path, &draft.model.encode_to_vec())?;
             let opened = self.runtime.open_static(&path, self.threads, self.provider, self.element);
             let session = SharedSession::new(opened.map_err(|error| match self.provider {
-                Provider::CoreMl => {
-                    Error::ProviderFailed { asked: self.provider.name().to_owned(), problem: error.to_string() }
-                }
+                Provider::CoreMl => Error::ProviderFailed {
+                    asked: self.provider.name().to_owned(),
+                    problem: error.to_string().trim_end().to_owned(),
+                },
                 _ => session_error(&path)(error),
             })?);
             if self.proof.batch.length <= length {

@@ -142,10 +142,10 @@ pub fn open_proven(
     proof_ids: &[i32],
     may_fall_back: bool,
 ) -> Result<Engine> {
-    let proof = Proof::on_cpu(spec, runtime, threads, proof_ids)?;
+    let on_cpu = || Proof::on_cpu(spec, runtime, threads, proof_ids);
     let opened = match provider {
-        Provider::Cuda => open_on_cuda(spec, runtime, threads, &proof),
-        _ => Engine::open_bucketed(spec, runtime, threads, (provider, dtype), proof),
+        Provider::Cuda => open_on_cuda(spec, runtime, threads, on_cpu),
+        _ => Engine::open_bucketed(spec, runtime, threads, (provider, dtype), on_cpu()?),
     };
     match opened {
         Err(Error::ProviderFailed { .. }) if may_fall_back => Engine::open(spec, runtime, threads),
@@ -153,14 +153,22 @@ pub fn open_proven(
     }
 }
 
-fn open_on_cuda(spec: &Spec, runtime: &Runtime, threads: usize, proof: &Proof) -> Result<Engine> {
+/// The CPU's vector is asked for only where CUDA has opened the model.
+fn open_on_cuda(
+    spec: &Spec,
+    runtime: &Runtime,
+    threads: usize,
+    proof: impl FnOnce() -> Result<Proof>,
+) -> Result<Engine> {
     let failed = |error: Error| match error {
         Error::Session { source, .. } | Error::Inference { source, .. } => {
-            Error::ProviderFailed { asked: Provider::Cuda.name().to_owned(), problem: source.to_string() }
+            let problem = source.to_string().trim_end().to_owned();
+            Error::ProviderFailed { asked: Provider::Cuda.name().to_owned(), problem }
         }
         other => other,
     };
     let engine = Engine::open(spec, &runtime.on_cuda(), threads).map_err(failed)?;
+    let proof = proof()?;
     let found = pooled(&engine, &proof.batch).map_err(failed)?;
     proof.check(&found, Provider::Cuda, "on the first GPU")?;
     Ok(engine)

@@ -7,10 +7,10 @@ kept open, the proof at first use, the cache. And providers that are not there.
 import os
 import pickle
 import threading
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from checkpoints import write_bert
@@ -128,7 +128,7 @@ def test_the_report_of_fixed_graphs(tmp_path, cache):
     assert folder.is_relative_to(cache)
     assert (report["partitions"], report["nodes_placed"]) == (1, report["nodes"])
     assert report["nodes"] > 40
-    assert report["runtime_version"] == version("onnxruntime")
+    assert report["runtime_version"] == onnxruntime.__version__
     assert report["threads"] >= 1
     assert broken_rules(folder / "64.onnx") == []
     assert (folder / "weights.bin").stat().st_size > 0
@@ -141,7 +141,7 @@ def test_the_report_of_the_cpu_provider(tmp_path):
     assert report["nodes"] > 10
     assert (report["buckets"], report["open_buckets"], report["cache_folder"]) == ([], [], None)
     assert report["available_providers"][:2] == ["auto", "cpu"]
-    assert report["runtime_version"] == version("onnxruntime")
+    assert report["runtime_version"] == onnxruntime.__version__
     write_encoder_export(checkpoint.folder / "model.onnx", checkpoint)
     assert Embedder(checkpoint.folder, file_name="model.onnx").device_report()["nodes"] is None
 
@@ -154,7 +154,7 @@ def test_the_report_of_the_cpu_provider(tmp_path):
 def test_other_vectors_than_the_cpus_are_refused(tmp_path, cache, damage, message):
     folder = write_bert(tmp_path / "bert").folder
     Embedder(folder, provider=PROVIDER)
-    (weights,) = cache.rglob("weights.bin")
+    (weights,) = cache.glob("coreml/*/weights.bin")
     weights.write_bytes(damage * weights.stat().st_size)
     with pytest.raises(
         ProviderError, match=r'provider "coreml-on-cpu" cannot be used: its vector of a test text is not'
@@ -169,7 +169,7 @@ def test_other_vectors_than_the_cpus_are_refused(tmp_path, cache, damage, messag
 @pytest.mark.skipif(not ON_CPU, reason="CoreML compiles the weights into a cache of its own")
 def test_each_bucket_proves_itself(tmp_path, cache):
     model = Embedder(write_bert(tmp_path / "bert", max_positions=200).folder, provider=PROVIDER)
-    (weights,) = cache.rglob("weights.bin")
+    (weights,) = cache.glob("coreml/*/weights.bin")
     content = weights.read_bytes()
     # Renamed, not overwritten: the open bucket maps the old file.
     weights.with_name("damaged").write_bytes(b"\xff" * len(content))
@@ -184,8 +184,9 @@ def test_each_bucket_proves_itself(tmp_path, cache):
 def test_the_cache_belongs_to_the_files(tmp_path, cache):
     first = write_bert(tmp_path / "first", seed=1)
     Embedder(first.folder, provider=PROVIDER)
-    written = {path: path.stat().st_mtime_ns for path in cache.rglob("*") if path.suffix in (".onnx", ".bin")}
-    assert len(written) == 2
+    # What CoreML compiles lies deeper.
+    written = {path: path.stat().st_mtime_ns for path in cache.glob("coreml/*/*") if path.is_file()}
+    assert sorted(path.name for path in written) == ["64.onnx", "weights.bin"]
     Embedder(first.folder, provider=PROVIDER)
     assert written == {path: path.stat().st_mtime_ns for path in written}
     Embedder(first.folder, provider=PROVIDER, dtype="float16")
@@ -196,11 +197,11 @@ def test_the_cache_belongs_to_the_files(tmp_path, cache):
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
     folders = list((cache / "coreml").iterdir())
     assert len(folders) == 3
-    for weights in cache.rglob("weights.bin"):
+    for weights in cache.glob("coreml/*/weights.bin"):
         os.truncate(weights, 100)
     found = Embedder(second.folder, provider=PROVIDER).encode("the capital of france")
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
-    assert [path.name for path in cache.rglob(".*")] == []
+    assert [path.name for path in cache.glob("coreml/*/.*")] == []
 
 
 def test_threads_share_the_buckets(minilm):
@@ -231,12 +232,14 @@ def test_pickles_keep_the_provider(tmp_path):
 def test_a_provider_that_is_not_there_is_no_silent_fallback(tmp_path, provider):
     folder = write_bert(tmp_path / "bert").folder
     there = Embedder(folder, provider="cpu").device_report()["available_providers"]
-    if provider in there:
-        assert Embedder(folder, provider=provider).provider == provider
-    else:
-        names = ", ".join(f'"{name}"' for name in there)
-        with pytest.raises(ProviderError, match=f'provider "{provider}" is not available; available: {names}'):
-            Embedder(folder, provider=provider)
+    names = ", ".join(f'"{name}"' for name in there)
+    # A library may have a provider that the machine has no hardware for: only a session tells.
+    problem = "cannot be used: " if provider in there else f"is not available; available: {names}"
+    try:
+        ran_on = Embedder(folder, provider=provider).provider
+    except ProviderError as error:
+        ran_on = str(error)
+    assert ran_on.startswith(f'provider "{provider}" {problem}') or (provider in there and ran_on == provider)
     assert Embedder(folder).provider in ("cpu", "cuda"), "auto never takes CoreML"
 
 

@@ -161,7 +161,6 @@ def test_any_positive_batch_size_will_do(model, batch_size):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"provider": "coreml"}, ProviderError, 'provider "coreml" is not available; available: "auto", "cpu"'),
         ({"provider": "CPU"}, ValueError, 'provider="CPU": expected "auto", "cpu", "coreml" or "cuda"'),
         ({"provider": None}, TypeError, "provider"), ({"dtype": "float64"}, ValueError, 'dtype="float64": expected'),
         ({"dtype": np.float32}, TypeError, "dtype"), ({"threads": 0}, ValueError, "threads is 0; expected a positive"),
@@ -180,7 +179,7 @@ def test_wrong_arguments_of_the_constructor(folder, arguments, error, message):
 def test_cuda_by_name_is_refused_where_it_is_not(folder, model):
     if model.provider == "cuda":
         pytest.skip("this machine has it")
-    with pytest.raises(ProviderError, match='provider "cuda" is not available; available: '):
+    with pytest.raises(ProviderError, match=r'provider "cuda" (is not available; available|cannot be used): '):
         Embedder(folder, provider="cuda")
 
 
