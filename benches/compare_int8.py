@@ -23,6 +23,8 @@ def compare_int8(ours: Peer, rounds: int) -> tuple[list[Figure], list[Limit]]:
     quantized, plain = int8_and_float32(ours)
     try:
         with Worker(quantized) as small, Worker(plain) as wide:
+            for worker in (small, wide):
+                worker.encode("warm")
             samples = take_turns([small, wide], rounds, lambda worker: worker.encode("mixed"))
             rows, expected = (vectors(worker).astype(np.float64) for worker in (small, wide))
     except PeerError as error:
@@ -30,13 +32,9 @@ def compare_int8(ours: Peer, rounds: int) -> tuple[list[Figure], list[Limit]]:
         return [], []
     lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(expected, axis=1)
     cosines = (rows * expected).sum(axis=1) / lengths
-    figures = [
-        figure("mixed", FLOAT32, samples[FLOAT32], "texts/s", docstrings.COUNT)._replace(figure="int8, mixed"),
-    ]
+    figures = [figure("int8 mixed", FLOAT32, samples[FLOAT32], "texts/s", docstrings.COUNT)]
+    found = zip(("mean", "lowest"), (cosines.mean(), cosines.min()), targets.INT8_COSINES, strict=True)
     limits = [
-        Limit(f"int8, {name} cosine to float32", "", float(value), limit, at_most=False)
-        for name, value, limit in zip(
-            ("mean", "lowest"), (cosines.mean(), cosines.min()), targets.INT8_COSINES, strict=True
-        )
+        Limit(f"int8, {name} cosine to float32", "", float(value), limit, at_most=False) for name, value, limit in found
     ]
     return figures, limits

@@ -14,8 +14,8 @@ AT_LEAST = {
     ("qwen3 query p50", "sentence-transformers"): 4.5,
     ("qwen3 32 queries", "sentence-transformers"): 3.5,
     ("qwen3 32 documents", "sentence-transformers"): 1.3,
-    ("mixed", "ironvec float32"): 1.3,
-    ("qwen3 query", "ironvec float32"): 1 / 0.65,
+    ("int8 mixed", "ironvec float32"): 1.3,
+    ("int8 qwen3 query p50", "ironvec float32"): 1 / 0.65,
 }
 LOAD_S = 0.15
 QWEN3_LOADS_S = (3.0, 1.2)  # in the first process that loads it, and in the second
