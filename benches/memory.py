@@ -1,6 +1,6 @@
 """Memory while ironvec works: beyond the result, over repetitions, and after a burst of long texts.
 
-    python benches/memory.py [model] [--texts 100000] [--repeated 5000]
+    python benches/memory.py [model] [--texts 100000] [--repeated 5000] [--part job]
 
 Three processes, each reading its own /proc/self/status (Linux), the most that was resident being set back by
 /proc/self/clear_refs before the part that counts:
@@ -102,21 +102,22 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="minilm")
     parser.add_argument("--texts", type=int, default=100_000)
     parser.add_argument("--repeated", type=int, default=5_000)
-    parser.add_argument("--part", choices=PARTS, help="one part, in this process")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this one; may be given again")
+    parser.add_argument("--run", choices=PARTS, help=argparse.SUPPRESS)  # a part, in this process
     options = parser.parse_args()
     texts_file = BENCH / "texts-memory.json"
-    if options.part is None:
+    if options.run is None:
         # Here, so that counting tokens leaves nothing resident where memory is measured.
         texts = docstrings.choose(Embedder("minilm", max_length=512).count_tokens)
         BENCH.mkdir(exist_ok=True)
         texts_file.write_text(json.dumps(texts), encoding="utf-8")
-        for part in PARTS:
-            subprocess.run([sys.executable, __file__, *sys.argv[1:], "--part", part], check=True)
+        for part in options.part or PARTS:
+            subprocess.run([sys.executable, __file__, *sys.argv[1:], "--run", part], check=True)
         return
     texts = docstrings.Texts(*json.loads(texts_file.read_text(encoding="utf-8")))
     model = Embedder(options.model)
-    count = options.texts if options.part == "job" else options.repeated
-    PARTS[options.part](model, texts, count)
+    count = options.texts if options.run == "job" else options.repeated
+    PARTS[options.run](model, texts, count)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def panel(top: float, title: str, about: str, form: str, rows: Sequence[Bar]) ->
     """The panel's elements, and where it ends."""
     heading = escape(title) + f'<tspan class="about" dx="8">{escape(about)}</tspan>'
     parts = [f'<text x="{MARGIN}" y="{top + 16:g}" class="title">{heading}</text>']
-    parts.append(text(WIDTH - MARGIN, top + 16, "ironvec against it", text_anchor="end", **{"class": "about"}))
+    parts.append(text(WIDTH - MARGIN, top + 16, "ironvec's speed against it", text_anchor="end", **{"class": "about"}))
     y, most = top + HEAD, max(bar.value for bar in rows)
     for bar in rows:
         length = max(2.0, bar.value / most * (BARS_TO - BARS_FROM))
