@@ -1,7 +1,7 @@
 """ironvec and its peers side by side: the same weights, the same texts, in turns, in one run.
 
     make bench-peers [PEERS="--peers script,fastembed"]
-    python benches/compare.py [--peers NAMES] [--figures NAMES] [--rounds 7]
+    python benches/compare.py [--peers NAMES] [--figures NAMES] [--rounds 9]
         [--python-of sentence-transformers=PATH] [--qwen3 FOLDER] [--int8]
 
 Peers, each as it comes, with its own choice of threads: sentence-transformers (torch, batches of 32, lengths sorted),
@@ -10,10 +10,12 @@ environment of its own under .bench/, made at the first run; torch takes 5 GB th
 interpreter that has a peer already.
 
 Weights: all-MiniLM-L6-v2, float32; fastembed and the script get them as ONNX (`onnx_files.py`). Texts: the standard
-library's docstrings (`docstrings.py`), 1,024 short and 1,024 mixed, none twice, cut at 256 tokens by all. Every peer's
-vectors are compared with ours first. A ratio is the median of the pairwise ratios of the rounds, above 1 where ironvec
-is better. A peer slower than 15 s a pass is measured in the first rounds alone. Peak RSS is that of a fresh process
-after its first pass over the mixed texts. Sizes are those of the installed packages a peer needs, without weights.
+library's docstrings (`docstrings.py`), 1,024 short and 1,024 mixed, none twice, cut at 256 tokens by all. Every
+peer's vectors are compared with ours first. A ratio is the median of the pairwise ratios of the rounds, above 1 where
+ironvec is better. Rounds are shared among three sets of fresh processes, since two processes of one program can
+differ by a tenth for as long as they live. A peer slower than 15 s a pass is measured in the first rounds alone. Peak
+RSS is that of a fresh process after its first pass over the mixed texts. Sizes are those of the installed packages a
+peer needs, without weights.
 
 `--qwen3` compares Qwen3-Embedding at true size in float32 (`make_qwen3.py` writes the folder); `--int8` compares our
 int8 with our float32. The results are also written to .bench/results.json, which `picture.py` draws.
@@ -72,7 +74,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", type=lambda text: names(PEERS, text), default=list(PEERS))
     parser.add_argument("--figures", type=lambda text: names(FIGURES, text), default=list(FIGURES))
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--sittings", type=int, default=3, help="sets of fresh processes that share the rounds")
     parser.add_argument("--slow-rounds", type=int, default=3, help="rounds of a peer slower than 15 s a pass")
     parser.add_argument("--python-of", type=interpreter, action="append", default=[], metavar="NAME=INTERPRETER")
     parser.add_argument("--qwen3", type=Path, metavar="FOLDER")
@@ -92,30 +95,31 @@ def all_peers(chosen: Sequence[str], pythons: Mapping[str, Path], options: Mappi
 
 
 def compare_minilm(peers: list[Peer], options: argparse.Namespace) -> tuple[list[Figure], list[Limit], dict[str, Any]]:
-    figures: list[Figure] = []
     limits: list[Limit] = []
     about: dict[str, Any] = {}
-    with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(peer, describe=True)) for peer in peers]
-        about["versions"] = {worker.name: worker.ready["versions"] for worker in workers}
-        about["differences"] = measure.check_agreement(workers, "warm")
-        passes = (options.rounds, options.slow_rounds, 15.0)
-        memory: list[Figure] = []
-        for texts in ("mixed", "short"):
-            if texts in options.figures:
-                more, at_most = measure.throughput(workers, texts, docstrings.COUNT, *passes)
-                figures += more
-                memory = memory or (at_most if texts == "mixed" else [])
-        if "one" in options.figures:
-            figures += measure.one_text(workers, "one", options.rounds, docstrings.COUNT_ONE)
-        sizes = {worker.name: worker.ready["installed_mb"] for worker in workers if worker.name != "fastembed-32"}
+    sittings = measure.Sittings({}, {}, {})
+    count = min(options.sittings, options.rounds)
+    for sitting in range(count):
+        rounds = options.rounds // count + (sitting < options.rounds % count)
+        with ExitStack() as stack:
+            workers = [stack.enter_context(Worker(peer, describe=True)) for peer in peers]
+            about["versions"] = {worker.name: worker.ready["versions"] for worker in workers}
+            about["differences"] = measure.check_agreement(workers, "warm")
+            for texts in ("mixed", "short"):
+                if texts in options.figures:
+                    measure.throughput(workers, texts, rounds, options.slow_rounds, sittings)
+            if "one" in options.figures:
+                measure.one_text(workers, rounds, docstrings.COUNT_ONE, sittings)
+            sizes = {worker.name: worker.ready["installed_mb"] for worker in workers if worker.name != "fastembed-32"}
+    figures = [*sittings.throughput("mixed", docstrings.COUNT), *sittings.throughput("short", docstrings.COUNT)]
+    figures += sittings.one_text("one")
     if "start" in options.figures:
         # Options of one library start alike.
         started = measure.starts([peer for peer in peers if "batch_size" not in peer.options], options.rounds)
         figures += started
         loads = [one.ours for one in started if one.figure == "load"]
         limits += [Limit("load in a fresh process", "s", seconds, targets.LOAD_S) for seconds in loads[:1]]
-    figures += memory
+    figures += sittings.memory("mixed")
     ours = sizes.pop(OURS)
     figures += [measure.plain("installed", name, "MB", ours, size) for name, size in sizes.items()]
     return figures, limits, about

@@ -58,6 +58,12 @@ def _loads(ours: Peer) -> list[Limit]:
     return limits
 
 
+def _query(name: str, workers: list[Worker], rounds: int) -> list[Figure]:
+    sitting = measure.Sittings({}, {}, {})
+    measure.one_text(workers, rounds, COUNT, sitting, role="query", block=CALLS)
+    return sitting.one_text(name)[:1]  # too few calls for the 95th percentile
+
+
 def _batches(workers: list[Worker], rounds: int) -> list[Figure]:
     figures = []
     for texts, role in (("queries", "query"), ("documents", "document")):
@@ -78,7 +84,7 @@ def compare_qwen3(
             workers = [stack.enter_context(Worker(peer)) for peer in (ours, theirs._replace(options=options))]
             difference = measure.check_agreement(workers, "warm", "query")[theirs.name]
             print(f"qwen3: {theirs.name}'s vectors differ from ours by {difference:.0e} at most")
-            figures += measure.one_text(workers, "qwen3 query", rounds, COUNT, role="query", block=CALLS)[:1]
+            figures += _query("qwen3 query", workers, rounds)
             figures += _batches(workers, rounds)
             at_most = [worker.ask("memory")["at_most_mb"] for worker in workers]
         figures.append(measure.plain("qwen3 peak RSS", theirs.name, "MB", *at_most))
@@ -86,7 +92,7 @@ def compare_qwen3(
         try:
             with ExitStack() as stack:
                 workers = [stack.enter_context(Worker(peer)) for peer in int8_and_float32(ours)]
-                figures += measure.one_text(workers, "int8 qwen3 query", rounds, COUNT, role="query", block=CALLS)[:1]
+                figures += _query("int8 qwen3 query", workers, rounds)
         except PeerError as error:
             print(f"int8 of qwen3: not there ({error})")
     return figures, limits

@@ -9,7 +9,7 @@ import ast
 import random
 import re
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +60,7 @@ def sentences(blocks: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(part for part in parts if re.search("[A-Za-z]{3}", part)))
 
 
-def choose(count_tokens: Callable[[list[str]], Sequence[int]]) -> Texts:
+def choose(count_tokens: Callable[[list[str]], Iterable[int]]) -> Texts:
     """Draws the lists by their lengths, which include the special tokens.
 
     `count_tokens` must not cut: it tells paragraphs of 256 tokens from longer ones.

@@ -5,7 +5,7 @@ In: workers or peers, ironvec among them. Out: a `Figure` per peer, the median o
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ from environments import BENCH
 from workers import OURS, Peer, Samples, Worker, take_turns
 
 SETTLE_S = 0.05  # between two workers: a runtime's threads may spin for a moment after its last call
+SLOW_S = 15.0  # a pass: a slower peer is measured in fewer rounds
+PERCENTILES = (50, 95)
 BLOCK, BLOCKS = 50, 4  # calls with one text in a row, and how often in a round
 
 
@@ -28,6 +30,34 @@ class Figure(NamedTuple):
     target: float | None
 
 
+class Sittings(NamedTuple):
+    """What is measured, over one or several sets of processes.
+
+    Two processes of the same program differ by up to a tenth on some machines, for as long as they live, depending on
+    where their memory came to lie; so fresh ones are started now and then.
+    """
+
+    passes: dict[str, dict[str, Samples]]  # by the name of the texts, then of the peer
+    calls: dict[int, dict[str, Samples]]  # by percentile, then by the name of the peer
+    at_most_mb: dict[tuple[str, str], float]  # by the names of the texts and of the peer
+
+    def throughput(self, texts: str, count: int) -> list[Figure]:
+        kept = self.passes.get(texts, {})
+        return [figure(texts, name, samples, "texts/s", count) for name, samples in kept.items()]
+
+    def one_text(self, name: str) -> list[Figure]:
+        return [
+            figure(f"{name} p{percent}", peer, samples, "ms")
+            for percent, kept in self.calls.items()
+            for peer, samples in sorted(kept.items())
+        ]
+
+    def memory(self, texts: str) -> list[Figure]:
+        peers = {peer: most for (of, peer), most in self.at_most_mb.items() if of == texts}
+        ours = peers.pop(OURS, 0.0)
+        return [plain("peak RSS", peer, "MB", ours, most) for peer, most in peers.items()]
+
+
 def figure(name: str, peer: str, samples: Samples, unit: str = "s", a_second: int | None = None) -> Figure:
     """From seconds; with `a_second` items as items a second. The ratio is the same."""
     ours, theirs = (statistics.median(values) for values in samples)
@@ -36,6 +66,11 @@ def figure(name: str, peer: str, samples: Samples, unit: str = "s", a_second: in
     elif unit == "ms":
         ours, theirs = ours * 1000, theirs * 1000
     return Figure(name, peer, unit, ours, theirs, samples.ratio, len(samples.ours), targets.AT_LEAST.get((name, peer)))
+
+
+def plain(name: str, peer: str, unit: str, ours: float, theirs: float) -> Figure:
+    """A figure that is taken once."""
+    return Figure(name, peer, unit, ours, theirs, theirs / ours, 1, None)
 
 
 def vectors(worker: Worker) -> np.ndarray:
@@ -60,35 +95,22 @@ def check_agreement(workers: Sequence[Worker], texts: str, role: str | None = No
     return differences
 
 
-def throughput(
-    workers: list[Worker], texts: str, count: int, rounds: int, slow_rounds: int, slow_s: float
-) -> tuple[list[Figure], list[Figure]]:
-    """Texts a second, and the most memory that a process took for the first pass."""
-    at_most: dict[str, float] = {}
+def throughput(workers: list[Worker], texts: str, rounds: int, few: int, sittings: Sittings) -> None:
+    """Passes over 1,024 texts, and the most memory that a process took for its first pass."""
 
     def measure(worker: Worker) -> float:
         time.sleep(SETTLE_S)
         seconds = worker.encode(texts)
-        at_most.setdefault(worker.name, worker.ask("memory")["at_most_mb"])
+        sittings.at_most_mb.setdefault((texts, worker.name), worker.ask("memory")["at_most_mb"])
         return seconds
 
-    samples = take_turns(workers, rounds, measure, slow_s, slow_rounds)
-    figures = [figure(texts, name, pairs, "texts/s", count) for name, pairs in samples.items()]
-    return figures, [plain("peak RSS", name, "MB", at_most[OURS], at_most[name]) for name in samples]
-
-
-def plain(name: str, peer: str, unit: str, ours: float, theirs: float) -> Figure:
-    """A figure that is taken once."""
-    return Figure(name, peer, unit, ours, theirs, theirs / ours, 1, None)
+    take_turns(workers, rounds, measure, sittings.passes.setdefault(texts, {}), SLOW_S, few)
 
 
 def one_text(
-    workers: list[Worker], name: str, rounds: int, available: int, *, role: str | None = None, block: int = BLOCK
-) -> list[Figure]:
-    """Median and 95th percentile of calls with one text, each round another order of the peers."""
-    percentiles: dict[str, Mapping[int, Samples]] = {
-        worker.name: {50: Samples([], []), 95: Samples([], [])} for worker in workers if worker.name != OURS
-    }
+    workers: list[Worker], rounds: int, available: int, sittings: Sittings, role: str | None = None, block: int = BLOCK
+) -> None:
+    """Calls with one text, in blocks that take turns; each round another order of the peers."""
     for worker in workers:
         worker.ask("each", texts="one", role=role, **{"from": 0, "to": min(block, available)})
     for index in range(rounds):
@@ -100,15 +122,12 @@ def one_text(
                 time.sleep(SETTLE_S)
                 answer = worker.ask("each", texts="one", role=role, **{"from": first, "to": first + block})
                 seconds[worker.name] += answer["seconds"]
-        for peer, kept in percentiles.items():
-            for percent, samples in kept.items():
+        for percent in PERCENTILES:
+            kept = sittings.calls.setdefault(percent, {})
+            for name in seconds.keys() - {OURS}:
+                samples = kept.setdefault(name, Samples([], []))
                 samples.ours.append(float(np.percentile(seconds[OURS], percent)))
-                samples.theirs.append(float(np.percentile(seconds[peer], percent)))
-    return [
-        figure(f"{name} p{percent}", peer, kept[percent], "ms")
-        for percent in (50, 95)
-        for peer, kept in percentiles.items()
-    ]
+                samples.theirs.append(float(np.percentile(seconds[name], percent)))
 
 
 def starts(peers: Sequence[Peer], rounds: int) -> list[Figure]:

@@ -31,7 +31,7 @@ def processor() -> str:
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return platform.processor() or platform.machine()
-    fields = {}
+    fields: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
@@ -61,11 +61,11 @@ def print_figures(figures: Sequence[Figure]) -> None:
             print()
         shown = (row[0] if row[0] != previous else "", *row[1:])
         previous = row[0]
-        cells = (
+        padded = (
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(shown, widths, strict=True))
         )
-        print("  ".join(cells).rstrip())
+        print("  ".join(padded).rstrip())
 
 
 def print_limits(limits: Sequence[Limit]) -> None:

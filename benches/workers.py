@@ -98,23 +98,30 @@ class Samples(NamedTuple):
 
 
 def take_turns(
-    workers: list[Worker], rounds: int, measure: Callable[[Worker], float], slow_s: float = float("inf"), few: int = 0
+    workers: list[Worker],
+    rounds: int,
+    measure: Callable[[Worker], float],
+    samples: dict[str, Samples] | None = None,
+    slow_s: float = float("inf"),
+    few: int = 0,
 ) -> dict[str, Samples]:
     """Each worker once a round, ours among them, the first one another each time.
 
-    A worker that took longer than `slow_s` is measured in `few` rounds only.
+    `samples` of an earlier sitting are added to. A worker that once took longer than `slow_s` is measured in `few`
+    rounds in all.
     """
     ours = next(worker for worker in workers if worker.name == OURS)
-    samples = {worker.name: Samples([], []) for worker in workers if worker is not ours}
+    samples = {} if samples is None else samples
     for index in range(rounds):
         turn = index % len(workers)
         values = {}
         for worker in workers[turn:] + workers[:turn]:
-            taken = samples[worker.name].theirs if worker is not ours else []
-            if not (len(taken) >= few and taken and max(taken) > slow_s):
+            taken = samples[worker.name].theirs if worker.name in samples else []
+            if len(taken) < few or not taken or max(taken) <= slow_s:
                 values[worker.name] = measure(worker)
         for name, value in values.items():
             if name != ours.name:
-                samples[name].ours.append(values[ours.name])
-                samples[name].theirs.append(value)
+                pairs = samples.setdefault(name, Samples([], []))
+                pairs.ours.append(values[ours.name])
+                pairs.theirs.append(value)
     return samples
