@@ -82,7 +82,9 @@ def compare_qwen3(
     if theirs is not None:
         with ExitStack() as stack:
             workers = [stack.enter_context(Worker(peer)) for peer in (ours, theirs._replace(options=options))]
-            difference = measure.check_agreement(workers, "warm", "query")[theirs.name]
+            for worker in workers:
+                worker.encode("warm", "query")
+            difference = measure.check_agreement(workers)[theirs.name]
             print(f"qwen3: {theirs.name}'s vectors differ from ours by {difference:.0e} at most")
             figures += _query("qwen3 query", workers, rounds)
             figures += _batches(workers, rounds)

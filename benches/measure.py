@@ -80,15 +80,14 @@ def vectors(worker: Worker) -> np.ndarray:
     return np.load(path)
 
 
-def check_agreement(workers: Sequence[Worker], texts: str, role: str | None = None) -> dict[str, float]:
-    """The largest difference of any component from ours, by peer; one above the target ends the run."""
-    ours = next(worker for worker in workers if worker.name == OURS)
-    ours.encode(texts, role)
-    expected, differences = vectors(ours), {}
-    for worker in workers:
-        if worker is not ours:
-            worker.encode(texts, role)
-            differences[worker.name] = float(np.abs(vectors(worker) - expected).max())
+def check_agreement(workers: Sequence[Worker]) -> dict[str, float]:
+    """Compares what the workers' last `encode` gave, of the same texts, with ours.
+
+    Returns the largest difference of any component by peer; one above the target ends the run.
+    """
+    kept = {worker.name: vectors(worker) for worker in workers}
+    ours = kept.pop(OURS)
+    differences = {name: float(np.abs(theirs - ours).max()) for name, theirs in kept.items()}
     for name, difference in differences.items():
         if not difference <= targets.DIFFERENCE:
             raise SystemExit(f"{name} does not run the same model: its vectors differ from ours by {difference:.1e}")
