@@ -19,13 +19,17 @@ pub mod error;
 pub mod export;
 pub mod graph;
 pub mod model;
+pub mod options;
 pub mod pool;
 pub mod precision;
 pub mod prefix;
 #[cfg(feature = "python")]
 mod python;
+pub mod quantize;
 pub mod registry;
 pub mod runtime;
 pub mod session;
+pub mod tensor;
 pub mod tokenize;
 pub mod weights;
+pub mod window;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::model::json::{JsonFile, is_absent};
+use crate::tensor::MappedTensor;
 
 /// Where a tensor lies.
 #[derive(Debug, Clone)]
@@ -119,10 +120,21 @@ impl Weights {
         self.tensors.contains_key(name)
     }
 
+    /// The file that holds, or should hold, a tensor, as the user knows it.
+    pub fn path_of(&self, name: &str) -> &Path {
+        self.tensors.get(name).map_or(&self.path, |place| &self.shards[place.shard].path)
+    }
+
+    /// The numbers of a tensor, which must have this shape and a float type.
+    pub fn map(&self, name: &str, shape: &[usize]) -> Result<MappedTensor> {
+        let place = self.tensor(name, shape)?;
+        MappedTensor::open(&self.shards[place.shard].target, place)
+    }
+
     /// The tensor, which must have this shape and a float type.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorPlace> {
         let mismatch = |found: String, expected: String| Error::Tensor {
-            path: self.tensors.get(name).map_or(&self.path, |place| &self.shards[place.shard].path).clone(),
+            path: self.path_of(name).to_owned(),
             tensor: name.to_owned(),
             found,
             expected,
@@ -250,10 +262,18 @@ pub(crate) mod testing {
     use safetensors::tensor::TensorView;
 
     pub(crate) fn weights_of(tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, Weights) {
+        let zeros = tensors.iter().map(|(_, shape)| vec![0; shape.iter().product::<usize>() * 4]);
+        written(tensors, &zeros.collect::<Vec<_>>())
+    }
+
+    pub(crate) fn weights_holding(name: &str, shape: &[usize], numbers: &[f32]) -> (tempfile::TempDir, Weights) {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        written(&[(name, shape)], &[bytes])
+    }
+
+    fn written(tensors: &[(&str, &[usize])], bytes: &[Vec<u8>]) -> (tempfile::TempDir, Weights) {
         let folder = tempfile::tempdir().unwrap();
-        let zeros: Vec<Vec<u8>> =
-            tensors.iter().map(|(_, shape)| vec![0; shape.iter().product::<usize>() * 4]).collect();
-        let views = tensors.iter().zip(&zeros).map(|((name, shape), bytes)| {
+        let views = tensors.iter().zip(bytes).map(|((name, shape), bytes)| {
             ((*name).to_owned(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
         });
         safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();

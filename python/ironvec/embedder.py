@@ -47,7 +47,9 @@ class Embedder(LoadedModel):
             this order: as a path; in `$IRONVEC_MODELS`; in `models/` under the working directory; in an installed
             package that carries it; in the Hugging Face cache; on the hub, which needs huggingface_hub.
         provider: What runs the graph: "auto" or "cpu". "cuda" and "coreml" are not there yet: `ProviderError`.
-        dtype: What it computes in: "float32". "int8" and "float16" are not there yet: `ValueError`.
+        dtype: What matrix products are computed in: "float32", or "int8", made at load from a checkpoint: weights with
+            a scale per output, activations with one per row, so that no row depends on its batch. "float16" is for
+            providers that compute in it; the CPU does not: `ValueError`.
         max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's.
         truncate_dim: Components kept of each vector. None: all.
         threads: CPU threads of one run. None: as many as affinity and the cgroup's quota allow.

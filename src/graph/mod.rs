@@ -6,7 +6,10 @@ pub mod builder;
 mod layers;
 mod pooling;
 pub mod proto;
+mod quantized;
 mod qwen3;
+
+pub use builder::{Arithmetic, Model};
 
 use crate::error::{Error, Result};
 use crate::model::{Architecture, Spec};
@@ -66,8 +69,8 @@ pub mod inputs {
 pub const OUTPUT: &str = "pooled";
 
 /// Writes the graph.
-pub fn synthesize(spec: &Spec, weights: &Weights) -> Result<Vec<u8>> {
-    let mut builder = builder::GraphBuilder::new("ironvec", weights);
+pub fn synthesize(spec: &Spec, weights: &Weights, arithmetic: Arithmetic) -> Result<Model> {
+    let mut builder = builder::GraphBuilder::new("ironvec", weights, arithmetic);
     match &spec.architecture {
         Architecture::Bert(config) => {
             let hidden_states = bert::encoder(&mut builder, config)?;

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
-use crate::embedder::OnTruncate;
 use crate::error::Error;
+use crate::graph::Arithmetic;
+use crate::options::OnTruncate;
 use crate::precision::{self, Precision};
 
 pub(super) fn check_provider(provider: &str) -> PyResult<()> {
@@ -23,11 +24,12 @@ pub(super) fn check_provider(provider: &str) -> PyResult<()> {
     }
 }
 
-pub(super) fn check_dtype(dtype: &str) -> PyResult<()> {
+pub(super) fn parse_dtype(dtype: &str) -> PyResult<Arithmetic> {
     match dtype {
-        "float32" => Ok(()),
-        "int8" | "float16" => Err(argument("dtype", dtype, "\"float32\" (int8 and float16 are not there yet)")),
-        _ => Err(argument("dtype", dtype, "\"float32\"")),
+        "float32" => Ok(Arithmetic::Float32),
+        "int8" => Ok(Arithmetic::Int8),
+        "float16" => Err(argument("dtype", dtype, "\"float32\" or \"int8\": no provider here computes in float16")),
+        _ => Err(argument("dtype", dtype, "\"float32\" or \"int8\"")),
     }
 }
 

@@ -15,11 +15,13 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 
 use self::arguments::{
-    borrow_texts, check_calibration, check_dtype, check_provider, checked_out, parse_on_truncate, quantize, warn,
+    borrow_texts, check_calibration, check_provider, checked_out, parse_dtype, parse_on_truncate, quantize, warn,
 };
-use crate::embedder::{self, EncodeOptions, LoadOptions};
+use crate::embedder;
 use crate::error::Error;
 use crate::export;
+use crate::graph::Arithmetic;
+use crate::options::{EncodeOptions, Encoded, LoadOptions};
 use crate::precision::Precision;
 use crate::registry::entries;
 
@@ -81,7 +83,7 @@ impl PyEmbedder {
         prompt_cache: bool,
     ) -> PyResult<Self> {
         check_provider(provider)?;
-        check_dtype(dtype)?;
+        let arithmetic = parse_dtype(dtype)?;
         let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
             true => export::split_path(&folder).map_or((folder, None), |(folder, file)| (folder, Some(file))),
             false => (folder, file_name),
@@ -89,6 +91,7 @@ impl PyEmbedder {
         let options = LoadOptions {
             runtime_folders: runtime_dirs,
             onnx_file,
+            arithmetic,
             without_prompt_cache: !prompt_cache,
             max_length,
             truncate_dim,
@@ -115,7 +118,10 @@ impl PyEmbedder {
 
     #[getter]
     fn dtype(&self) -> &'static str {
-        "float32"
+        match self.inner.arithmetic() {
+            Arithmetic::Float32 => "float32",
+            Arithmetic::Int8 => "int8",
+        }
     }
 
     #[getter]
@@ -238,7 +244,7 @@ impl PyEmbedder {
         options: &EncodeOptions,
         target: &mut PyReadwriteArray2<'_, f32>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<embedder::Encoded> {
+    ) -> PyResult<Encoded> {
         let slots = target.as_slice_mut().map_err(|error| PyValueError::new_err(format!("out: {error}")))?;
         let mut raised: Option<PyErr> = None;
         let mut last = Instant::now();
