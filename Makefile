@@ -8,7 +8,7 @@ CARGO_SOURCES := Cargo.toml Cargo.lock pyproject.toml models/registry.toml $(she
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint develop test-pythons test-floor wheel bench bench-qwen3 clean
+.PHONY: demo test lint develop test-pythons test-floor wheel bench bench-peers bench-memory bench-qwen3 clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -59,9 +59,17 @@ test-floor: wheel
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py
 
+# Side by side with sentence-transformers, fastembed and a hand-written script, each in an environment of its own under
+# .bench/ (torch is 5 GB): PEERS="--peers script,fastembed --rounds 15" and so on, see benches/compare.py.
+bench-peers: $(VENV)/.built
+	$(BIN)/python benches/compare.py $(PEERS)
+
+bench-memory: $(VENV)/.built
+	$(BIN)/python benches/memory.py
+
 # Qwen3 at true size, random weights: QWEN3=folder made by benches/make_qwen3.py.
 bench-qwen3: $(VENV)/.built
 	$(BIN)/python benches/qwen3.py $(QWEN3)
 
 clean:
-	rm -rf $(VENV) .venvs dist target
+	rm -rf $(VENV) .venvs .bench dist target

@@ -4,8 +4,7 @@
 
 use std::sync::Arc;
 
-use ort::session::{OutputSelector, RunOptions};
-use ort::session::{Session, SessionOutputs};
+use ort::session::{OutputSelector, Session, SessionOutputs};
 
 use crate::batch::PaddedBatch;
 use crate::error::{Error, Result};
@@ -14,7 +13,7 @@ use crate::model::pooling::PoolingMode;
 use crate::model::qwen3::Qwen3Config;
 use crate::pool::PoolingInputs;
 use crate::prefix::{Prefix, PrefixStore};
-use crate::session::{Arguments, SharedSession, argument, inference_error, pooling_arguments};
+use crate::session::{Arguments, SharedSession, argument, inference_error, pooling_arguments, run_options};
 
 /// Tokens of a row that run at once.
 const CHUNK_TOKENS: usize = 512;
@@ -95,7 +94,8 @@ impl DecoderSession {
         if self.last_token_alone && batch.rows == 1 && batch.length > CHUNK_TOKENS {
             let (before, last) = batch.input_ids.split_at((batch.length - 1) / CHUNK_TOKENS * CHUNK_TOKENS);
             let past = self.extend(past, before)?;
-            return self.run(&PaddedBatch::single(last), &past, pooling, take);
+            let last = PaddedBatch { frees_memory: batch.frees_memory, ..PaddedBatch::single(last) };
+            return self.run(&last, &past, pooling, take);
         }
         let failed = inference_error(batch);
         self.step(batch, past, Some(pooling), 0, |outputs| {
@@ -127,7 +127,7 @@ impl DecoderSession {
                 wanted = wanted.with(inputs::present_key(layer)).with(inputs::present_value(layer));
             }
         }
-        let options = RunOptions::new().map_err(failed)?.with_outputs(wanted);
+        let options = run_options(batch, wanted).map_err(failed)?;
         let mut session = self.session.lock();
         let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
         take(&outputs)

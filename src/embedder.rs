@@ -4,93 +4,40 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use crate::batch::{self, PaddedBatch};
+use crate::batch::{self, Batch, Limits, PaddedBatch};
 use crate::engine::{Engine, Report};
 use crate::error::{Error, Result};
-use crate::graph::proto::ElementType;
+use crate::graph::Arithmetic;
 use crate::model::Spec;
 use crate::onnx_file::{self, ExportOptions};
+use crate::options::{EncodeOptions, Encoded, LoadOptions, OnTruncate, check, thread_count};
 use crate::pool;
 use crate::prefix::Prefix;
 use crate::provider::{self, Provider};
 use crate::runtime::Runtime;
-use crate::tokenize::{TextTokenizer, TokenRow};
-
-/// Texts tokenized and sorted at a time: enough for batches of equal length, few enough that a million texts never hold
-/// a million token rows.
-const WINDOW_TEXTS: usize = 8192;
-/// Bytes of text after which a window ends early, so that long documents keep the memory and the reply to Ctrl-C small.
-const WINDOW_BYTES: usize = 1 << 20;
+use crate::tokenize::{NumberedText, TextTokenizer, TokenRow};
+use crate::window::{DistinctTexts, Tokenization, Window, for_each_window};
 
 /// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
 /// asks for it.
 const TOKENIZER_STACK: usize = 64 << 20;
 
-/// How an [`Embedder`] is loaded.
-#[derive(Debug, Default)]
-pub struct LoadOptions {
-    /// Folders in which libonnxruntime is looked for.
-    pub runtime_folders: Vec<PathBuf>,
-    /// The ONNX file of the folder that is run instead of the checkpoint.
-    pub onnx_file: Option<String>,
-    /// Computes a shared prompt anew in every row.
-    pub without_prompt_cache: bool,
-    /// Replaces the checkpoint's limit; at most its position embeddings.
-    pub max_length: Option<usize>,
-    /// Keeps the first components of each vector.
-    pub truncate_dim: Option<usize>,
-    /// Threads of a run and of the tokenizer; by default what affinity and the cgroup's quota allow.
-    pub threads: Option<usize>,
-    /// What runs the graph.
-    pub provider: Provider,
-    /// What it computes in: float32, or float16 where the provider does.
-    pub dtype: Option<ElementType>,
-}
-
-/// What to do with texts longer than `max_length`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnTruncate {
-    /// Cut them; the count is in [`Encoded`].
-    #[default]
-    Cut,
-    /// Refuse the call.
-    Refuse,
-}
-
-/// How one call encodes.
-#[derive(Debug, Default)]
-pub struct EncodeOptions {
-    /// Put before every text.
-    pub prompt: String,
-    /// Rows of a run at most.
-    pub batch_size: Option<usize>,
-    /// Scale vectors to length 1; by default as the checkpoint says.
-    pub normalize: Option<bool>,
-    /// Keeps the first components of each vector; by default as loaded.
-    pub truncate_dim: Option<usize>,
-    /// Tokens of a row at most; by default as loaded.
-    pub max_length: Option<usize>,
-    /// What to do with longer texts.
-    pub on_truncate: OnTruncate,
-}
-
-/// What a call did beside filling the rows.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Encoded {
-    /// Texts that were cut at `max_length`.
-    pub truncated: usize,
-}
+/// Tokens of a run up to which the memory of its intermediate values is kept for the next one (a few MiB). A window of
+/// texts that needed more gives it back with its last run: taking it again costs 1 % of a full run, and a process that
+/// embeds now and then should not hold the memory of its largest call.
+const KEPT_TOKENS: usize = 256;
 
 /// One loaded model. Any number of threads may call it.
 pub struct Embedder {
     spec: Spec,
     tokenizer: TextTokenizer,
     engine: Engine,
+    arithmetic: Arithmetic,
     threads: usize,
     runtime: Runtime,
-    dtype: ElementType,
     shares_prompts: bool,
     dimension: usize,
     max_length: usize,
@@ -102,13 +49,12 @@ impl Embedder {
         let spec = Spec::read(folder, options.onnx_file.as_deref())?;
         let runtime = Runtime::load(&options.runtime_folders)?;
         let threads = thread_count(options.threads)?;
-        let dtype = options.dtype.unwrap_or(ElementType::Float32);
-        let accelerator = provider::choose(options.provider, dtype, &runtime)?;
+        let accelerator = provider::choose(options.provider, options.arithmetic, &runtime)?;
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, engine) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);
             let tokenizer = builder.spawn_scoped(scope, || TextTokenizer::load(&spec));
-            let engine = accelerator.is_none().then(|| Engine::open(&spec, &runtime, threads));
+            let engine = accelerator.is_none().then(|| Engine::open(&spec, &runtime, options.arithmetic, threads));
             let tokenizer = match tokenizer {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
                 Err(_) => TextTokenizer::load(&spec), // no thread to be had
@@ -119,10 +65,10 @@ impl Embedder {
         let engine = match (engine, accelerator) {
             (Some(engine), _) => engine?,
             (None, accelerator) => {
-                let chosen = (accelerator.unwrap_or(options.provider), dtype);
+                let chosen = (accelerator.unwrap_or(options.provider), options.arithmetic);
                 let most = spec.max_length.value.max(tokenizer.special_tokens() + 1);
                 // A tokenizer that does not belong to the table fails on the texts it fails on, not here.
-                let rows = tokenizer.rows(&[provider::PROOF_TEXT], "", most, 1, 0).ok();
+                let rows = tokenizer.rows(&[(0, provider::PROOF_TEXT)], "", most, 1, &AtomicBool::new(false)).ok();
                 let proof = rows.and_then(|rows| rows.into_iter().next()).map_or_else(|| vec![0], |row| row.ids);
                 let may_fall_back = options.provider == Provider::Auto;
                 provider::open_proven(&spec, &runtime, threads, chosen, &proof, may_fall_back)?
@@ -131,12 +77,12 @@ impl Embedder {
         let mut embedder = Embedder {
             dimension: engine.dimension(),
             max_length: spec.max_length.value,
-            dtype,
             runtime,
             shares_prompts: !options.without_prompt_cache,
             spec,
             tokenizer,
             engine,
+            arithmetic: options.arithmetic,
             threads,
         };
         let (least, most) = (embedder.tokenizer.special_tokens() + 1, embedder.spec.architecture.max_positions());
@@ -169,6 +115,11 @@ impl Embedder {
         self.max_length
     }
 
+    /// What matrix products are computed in.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
     /// Threads of a run.
     pub fn threads(&self) -> usize {
         self.threads
@@ -189,11 +140,6 @@ impl Embedder {
         self.engine.report()
     }
 
-    /// What it computes in.
-    pub fn dtype(&self) -> ElementType {
-        self.dtype
-    }
-
     /// The call's `truncate_dim`, or what was loaded.
     pub fn checked_dimension(&self, truncate_dim: Option<usize>) -> Result<usize> {
         let full = self.engine.dimension();
@@ -207,7 +153,7 @@ impl Embedder {
     }
 
     /// Encodes `texts` into `target`, (texts, dimension) one row after the other in the order given. `after_batch` is
-    /// told how many rows each batch finished, between runs, and may stop the call.
+    /// told how many rows each batch finished, between runs, and may stop the call. Equal texts are computed once.
     pub fn encode<T: AsRef<str> + Sync>(
         &self,
         texts: &[T],
@@ -216,27 +162,52 @@ impl Embedder {
         after_batch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded> {
         let call = self.check_call(options)?;
-        let rows_per_run = self.engine.rows_per_run(options.batch_size);
-        let mut encoded = Encoded::default();
-        let mut first = 0;
-        while first < texts.len() {
-            let window = window(&texts[first..]);
-            let rows = self.tokenizer.rows(window, &options.prompt, call.max_length, self.threads(), first)?;
-            encoded.truncated += count_truncated(&rows, call.max_length, options.on_truncate, first)?;
-            let slots = &mut target[first * call.dimension..][..window.len() * call.dimension];
+        let distinct = DistinctTexts::of(texts);
+        let mut cut = HashSet::new();
+        let how = Tokenization {
+            tokenizer: &self.tokenizer,
+            prompt: &options.prompt,
+            max_length: call.max_length,
+            threads: self.threads,
+        };
+        for_each_window(&distinct.texts, &how, |window| {
+            cut.extend(truncated(&window, call.max_length, options.on_truncate)?);
             // An empty step: Ctrl-C is heard after tokenization too.
             proceed(after_batch(0))?;
-            for group in self.groups(&rows, &call)? {
-                let lengths: Vec<usize> = group.rows.iter().map(|&row| rows[row].ids.len() - group.shared()).collect();
-                for mut batch in batch::plan(&lengths, batch::TOKEN_BUDGET, rows_per_run) {
-                    batch.rows.iter_mut().for_each(|row| *row = group.rows[*row]);
-                    self.run_batch(&batch, &rows, &group.prefix, &call, slots)?;
-                    proceed(after_batch(batch.rows.len()))?;
-                }
+            let mut runs = self.plan(&window.rows, &call, options.batch_size)?.into_iter().peekable();
+            let mut most_tokens = 0;
+            while let Some((batch, prefix)) = runs.next() {
+                most_tokens = most_tokens.max(batch.rows.len() * batch.length);
+                let last = runs.peek().is_none() && most_tokens > KEPT_TOKENS;
+                self.run_batch(&batch, &prefix, last, &window, &call, target)?;
+                proceed(after_batch(batch.rows.len()))?;
             }
-            first += window.len();
+            Ok(())
+        })?;
+        for &(copy, first) in &distinct.copies {
+            target.copy_within(first * call.dimension..(first + 1) * call.dimension, copy * call.dimension);
         }
-        Ok(encoded)
+        proceed(after_batch(distinct.copies.len()))?;
+        let copies = distinct.copies.iter().filter(|(_, first)| cut.contains(first)).count();
+        Ok(Encoded { truncated: cut.len() + copies })
+    }
+
+    /// The batches of a window, each with the prefix that its rows share, which may be empty.
+    fn plan(&self, rows: &[TokenRow], call: &Call, batch_size: Option<usize>) -> Result<Vec<(Batch, Arc<Prefix>)>> {
+        let limits = Limits {
+            token_budget: batch::TOKEN_BUDGET,
+            max_rows: self.engine.rows_per_run(batch_size),
+            threads: self.threads,
+        };
+        let mut runs = Vec::new();
+        for Group { prefix, rows: members } in self.groups(rows, call)? {
+            let lengths: Vec<usize> = members.iter().map(|&row| rows[row].ids.len() - prefix.tokens.len()).collect();
+            for mut batch in batch::plan(&lengths, limits) {
+                batch.rows.iter_mut().for_each(|row| *row = members[*row]);
+                runs.push((batch, Arc::clone(&prefix)));
+            }
+        }
+        Ok(runs)
     }
 
     /// The rows of a window by the prefix that they share: at most one group that does, and the rest.
@@ -253,17 +224,19 @@ impl Embedder {
     /// Runs one batch and writes its rows where they belong.
     fn run_batch(
         &self,
-        batch: &batch::Batch,
-        rows: &[TokenRow],
+        batch: &Batch,
         prefix: &Prefix,
+        frees_memory: bool,
+        window: &Window<'_>,
         call: &Call,
-        slots: &mut [f32],
+        target: &mut [f32],
     ) -> Result<()> {
-        let padded = PaddedBatch::gather(batch, rows, prefix.tokens.len());
+        let mut padded = PaddedBatch::gather(batch, &window.rows, prefix.tokens.len());
+        padded.frees_memory = frees_memory;
         self.engine.run(&padded, prefix, call.skipped_tokens, |pooled| {
             for (&row, vector) in batch.rows.iter().zip(pooled.chunks_exact(self.engine.dimension())) {
-                let slot = &mut slots[row * call.dimension..][..call.dimension];
-                pool::finish_row(vector, call.normalize, slot);
+                let place = window.texts[row].0 * call.dimension;
+                pool::finish_row(vector, call.normalize, &mut target[place..][..call.dimension]);
             }
         })
     }
@@ -291,7 +264,8 @@ impl Embedder {
     /// Token ids as the model sees them: special tokens added, cut at `max_length`.
     pub fn token_rows<T: AsRef<str> + Sync>(&self, texts: &[T], max_length: Option<usize>) -> Result<Vec<TokenRow>> {
         let max_length = self.checked_max_length(max_length)?;
-        self.tokenizer.rows(texts, "", max_length, self.threads(), 0)
+        let numbered: Vec<NumberedText<'_>> = texts.iter().map(AsRef::as_ref).enumerate().collect();
+        self.tokenizer.rows(&numbered, "", max_length, self.threads, &AtomicBool::new(false))
     }
 }
 
@@ -310,66 +284,21 @@ struct Group {
     rows: Vec<usize>,
 }
 
-impl Group {
-    fn shared(&self) -> usize {
-        self.prefix.tokens.len()
-    }
-}
-
-fn check(argument: &'static str, value: usize, least: usize, most: usize, limit: &str) -> Result<usize> {
-    if (least..=most).contains(&value) {
-        return Ok(value);
-    }
-    let expected =
-        if most == usize::MAX { format!("at least {least}") } else { format!("{least} to {most} ({limit})") };
-    Err(Error::Argument { argument, found: value.to_string(), expected })
-}
-
-fn thread_count(asked: Option<usize>) -> Result<usize> {
-    // On Linux this heeds the affinity mask and the cgroup's CPU quota.
-    let allowed = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    check("threads", asked.unwrap_or(allowed), 1, 1024, "more is never faster")
-}
-
-/// The texts of the next window: at least one.
-fn window<T: AsRef<str>>(texts: &[T]) -> &[T] {
-    let mut bytes = 0;
-    let fitting = texts.iter().take(WINDOW_TEXTS).take_while(|text| {
-        let fits = bytes < WINDOW_BYTES;
-        bytes += text.as_ref().len();
-        fits
-    });
-    &texts[..fitting.count()]
-}
-
-fn count_truncated(rows: &[TokenRow], max_length: usize, on_truncate: OnTruncate, first: usize) -> Result<usize> {
-    let mut count = 0;
-    for (offset, row) in rows.iter().enumerate().filter(|(_, row)| row.full_length > max_length) {
-        if on_truncate == OnTruncate::Refuse {
-            return Err(Error::TextTooLong { text_index: first + offset, tokens: row.full_length, max_length });
+/// Indices of the texts that were cut.
+fn truncated(window: &Window<'_>, max_length: usize, on_truncate: OnTruncate) -> Result<Vec<usize>> {
+    let texts = window.texts.iter().map(|(text_index, _)| *text_index).zip(&window.rows);
+    let longer: Vec<(usize, &TokenRow)> = texts.filter(|(_, row)| row.full_length > max_length).collect();
+    match longer.first() {
+        Some(&(text_index, row)) if on_truncate == OnTruncate::Refuse => {
+            Err(Error::TextTooLong { text_index, tokens: row.full_length, max_length })
         }
-        count += 1;
+        _ => Ok(longer.into_iter().map(|(text_index, _)| text_index).collect()),
     }
-    Ok(count)
 }
 
 fn proceed(flow: ControlFlow<()>) -> Result<()> {
     match flow {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Error::Interrupted),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_are_bounded_in_texts_and_bytes() {
-        assert_eq!(window(&vec!["a"; 20_000]).len(), WINDOW_TEXTS);
-        let quarter = "x".repeat(WINDOW_BYTES / 4);
-        assert_eq!(window(&[quarter.as_str(); 10]).len(), 4);
-        assert_eq!(window(&["y".repeat(10 << 20), "z".to_owned()]).len(), 1);
-        assert_eq!(window::<&str>(&[]).len(), 0);
     }
 }

@@ -4,19 +4,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ort::session::Session;
+
 use crate::batch::PaddedBatch;
 use crate::bucketed::{self, BucketedSession};
 use crate::decoder::DecoderSession;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export::{ExportSession, Vectors};
-use crate::graph;
 use crate::graph::proto::ElementType;
+use crate::graph::{self, Arithmetic};
 use crate::model::pooling::PoolingMode;
 use crate::model::{Architecture, Spec};
 use crate::pool;
 use crate::prefix::{self, Prefix, Shared};
 use crate::provider::{Proof, Provider};
-use crate::runtime::Runtime;
+use crate::quantize::{Matrix, quantize_all};
+use crate::runtime::{Initializer, Runtime};
 use crate::session::{EncoderSession, session_error};
 use crate::tokenize::TokenRow;
 use crate::weights::Weights;
@@ -58,19 +61,28 @@ enum Kind {
 
 impl Engine {
     /// Opens the model that a spec describes.
-    pub fn open(spec: &Spec, runtime: &Runtime, threads: usize) -> Result<Self> {
+    pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usize) -> Result<Self> {
         let mut pooling = spec.pooling.clone();
         let mut nodes = None;
         let (kind, hidden_size) = match &spec.architecture {
             Architecture::Bert(config) => {
-                let session = open_checkpoint(spec, runtime, threads, &mut nodes)?;
+                let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
                 (Kind::Encoder(EncoderSession::new(session)), config.hidden_size)
             }
             Architecture::Qwen3(config) => {
-                let session = open_checkpoint(spec, runtime, threads, &mut nodes)?;
+                let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
                 (Kind::Decoder(DecoderSession::new(session, config, &pooling)), config.hidden_size)
             }
             Architecture::Export(file) => {
+                if arithmetic != Arithmetic::Float32 {
+                    let expected =
+                        "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint";
+                    return Err(Error::Argument {
+                        argument: "dtype",
+                        found: "\"int8\"".to_owned(),
+                        expected: expected.to_owned(),
+                    });
+                }
                 let session = runtime.open_file(&file.path, threads).map_err(session_error(&file.path))?;
                 let export = ExportSession::new(session, &file.path, file.hidden_size)?;
                 if export.pools() {
@@ -178,11 +190,25 @@ impl Engine {
 fn open_checkpoint(
     spec: &Spec,
     runtime: &Runtime,
+    arithmetic: Arithmetic,
     threads: usize,
     nodes: &mut Option<usize>,
-) -> Result<ort::session::Session> {
+) -> Result<Session> {
     let weights = Weights::open(&spec.folder)?;
-    let model = graph::synthesize(spec, &weights)?;
-    *nodes = graph::node_count(&model);
-    runtime.open(&model, weights.data_folder(), threads).map_err(session_error(weights.path()))
+    let model = graph::synthesize(spec, &weights, arithmetic)?;
+    *nodes = Some(model.node_count());
+    let bytes = model.bytes();
+    let matrices: Vec<Matrix> = model.quantized.iter().map(|weight| weight.matrix.clone()).collect();
+    let quantized = quantize_all(&weights, &matrices, threads)?;
+    let given = model.quantized.into_iter().zip(quantized).flat_map(|(weight, made)| {
+        let Matrix { outputs, inputs, .. } = weight.matrix;
+        [
+            Initializer::new(weight.values_name, [inputs, outputs], made.values),
+            Initializer::new(weight.scales_name, [outputs], made.scales),
+        ]
+    });
+    given
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, threads))
+        .map_err(session_error(weights.path()))
 }

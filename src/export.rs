@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use ort::session::{OutputSelector, RunOptions};
+use ort::session::OutputSelector;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 
 use crate::batch::PaddedBatch;
 use crate::error::{Error, Result};
-use crate::session::{Arguments, SharedSession, inference_error};
+use crate::session::{Arguments, SharedSession, inference_error, run_options};
 
 /// An export, ready to run.
 pub struct ExportSession {
@@ -95,7 +95,7 @@ impl ExportSession {
             arguments.push((input.name.clone(), fill(input, batch).map_err(failed)?));
         }
         let wanted = OutputSelector::no_default().with(&self.output.name);
-        let options = RunOptions::new().map_err(failed)?.with_outputs(wanted);
+        let options = run_options(batch, wanted).map_err(failed)?;
         let mut session = self.session.lock();
         let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
         let Some(output) = outputs.get(&self.output.name) else {

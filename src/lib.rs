@@ -25,15 +25,18 @@ pub mod graph;
 pub mod identity;
 pub mod model;
 pub mod onnx_file;
+pub mod options;
 pub mod pool;
 pub mod precision;
 pub mod prefix;
 pub mod provider;
 #[cfg(feature = "python")]
 mod python;
+pub mod quantize;
 pub mod registry;
 pub mod runtime;
 pub mod session;
 pub mod tensors;
 pub mod tokenize;
 pub mod weights;
+pub mod window;

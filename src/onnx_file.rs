@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::error::{Error, Result};
-use crate::graph;
 use crate::graph::builder::external_data;
 use crate::graph::coreml::{self, StaticShape};
 use crate::graph::folding::{FoldError, Folded};
 use crate::graph::proto::{ElementType, LOCATION_EXTERNAL, ModelProto, TensorProto};
+use crate::graph::{self, Arithmetic};
 use crate::identity::Digest;
 use crate::model::{Architecture, Spec};
 use crate::tensors::TensorReader;
@@ -95,8 +95,7 @@ fn cpu_flavour(spec: &Spec, weights: &Weights, options: &ExportOptions) -> Resul
     if options.dtype != "float32" {
         return Err(argument("dtype", format!("{:?}", options.dtype), "\"float32\" for the \"cpu\" flavour"));
     }
-    let bytes = graph::synthesize(spec, weights)?;
-    let model = ModelProto::decode(bytes.as_slice()).map_err(|error| Error::Graph { problem: error.to_string() })?;
+    let model = graph::synthesize(spec, weights, Arithmetic::Float32)?.proto;
     let stored = |tensor: &TensorProto| {
         let shape = tensor.dims.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
         Content::Stored(tensor.name.clone(), shape)

@@ -117,6 +117,7 @@ mod tests {
             lengths: lengths.to_vec(),
             input_ids: vec![0; lengths.len() * length],
             attention_mask: vec![0; lengths.len() * length],
+            frees_memory: false,
         }
     }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::batch::PaddedBatch;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::graph::Arithmetic;
 use crate::graph::proto::ElementType;
 use crate::model::Spec;
 use crate::prefix::Prefix;
@@ -72,7 +73,7 @@ impl Proof {
     /// What the CPU makes of the row; its session is closed again.
     fn on_cpu(spec: &Spec, runtime: &Runtime, threads: usize, ids: &[i32]) -> Result<Self> {
         let batch = PaddedBatch::single(ids);
-        let expected = pooled(&Engine::open(spec, runtime, threads)?, &batch)?;
+        let expected = pooled(&Engine::open(spec, runtime, Arithmetic::Float32, threads)?, &batch)?;
         Ok(Proof { batch, expected })
     }
 
@@ -111,17 +112,25 @@ fn difference(expected: &[f32], found: &[f32]) -> Option<String> {
 }
 
 /// The provider to be proven, or nothing where the CPU is to run the graph as always.
-pub fn choose(asked: Provider, dtype: ElementType, runtime: &Runtime) -> Result<Option<Provider>> {
+pub fn choose(asked: Provider, arithmetic: Arithmetic, runtime: &Runtime) -> Result<Option<Provider>> {
     let on_coreml = matches!(asked, Provider::CoreMl | Provider::CoreMlOnCpu);
-    if dtype == ElementType::Float16 && !on_coreml {
+    if arithmetic == Arithmetic::Float16 && !on_coreml {
         return Err(Error::Argument {
             argument: "dtype",
             found: "\"float16\"".to_owned(),
             expected: format!("\"float32\" with provider={:?}; float16 is for provider=\"coreml\"", asked.name()),
         });
     }
+    if arithmetic == Arithmetic::Int8 && !matches!(asked, Provider::Auto | Provider::Cpu) {
+        return Err(Error::Argument {
+            argument: "dtype",
+            found: "\"int8\"".to_owned(),
+            expected: format!("\"float32\" with provider={:?}; int8 is for the CPU", asked.name()),
+        });
+    }
     let there = runtime.providers();
     match asked {
+        Provider::Auto if arithmetic == Arithmetic::Int8 => Ok(None),
         Provider::Cpu => Ok(None),
         Provider::Auto => Ok(there.contains(&Provider::Cuda).then_some(Provider::Cuda)),
         Provider::CoreMlOnCpu => Ok(Some(asked)),
@@ -138,17 +147,18 @@ pub fn open_proven(
     spec: &Spec,
     runtime: &Runtime,
     threads: usize,
-    (provider, dtype): (Provider, ElementType),
+    (provider, arithmetic): (Provider, Arithmetic),
     proof_ids: &[i32],
     may_fall_back: bool,
 ) -> Result<Engine> {
+    let element = if arithmetic == Arithmetic::Float16 { ElementType::Float16 } else { ElementType::Float32 };
     let on_cpu = || Proof::on_cpu(spec, runtime, threads, proof_ids);
     let opened = match provider {
         Provider::Cuda => open_on_cuda(spec, runtime, threads, on_cpu),
-        _ => Engine::open_bucketed(spec, runtime, threads, (provider, dtype), on_cpu()?),
+        _ => Engine::open_bucketed(spec, runtime, threads, (provider, element), on_cpu()?),
     };
     match opened {
-        Err(Error::ProviderFailed { .. }) if may_fall_back => Engine::open(spec, runtime, threads),
+        Err(Error::ProviderFailed { .. }) if may_fall_back => Engine::open(spec, runtime, Arithmetic::Float32, threads),
         opened => opened,
     }
 }
@@ -167,7 +177,7 @@ fn open_on_cuda(
         }
         other => other,
     };
-    let engine = Engine::open(spec, &runtime.on_cuda(), threads).map_err(failed)?;
+    let engine = Engine::open(spec, &runtime.on_cuda(), Arithmetic::Float32, threads).map_err(failed)?;
     let proof = proof()?;
     let found = pooled(&engine, &proof.batch).map_err(failed)?;
     proof.check(&found, Provider::Cuda, "on the first GPU")?;

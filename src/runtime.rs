@@ -11,6 +11,7 @@ use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 
 use crate::error::{Error, Result};
 use crate::graph::proto::ElementType;
@@ -91,7 +92,7 @@ impl Runtime {
         element: ElementType,
     ) -> Result<Session, ort::Error> {
         // Even the basic optimisations join MatMul and Add to a Gemm whose weight CoreML writes into the model's text.
-        let mut builder = self.builder(threads)?.with_optimization_level(GraphOptimizationLevel::Disable)?;
+        let mut builder = self.builder(threads, GraphOptimizationLevel::Disable)?;
         if provider != Provider::CoreMl {
             return builder.commit_from_file(path);
         }
@@ -109,20 +110,31 @@ impl Runtime {
         builder.with_execution_providers([coreml])?.with_disable_cpu_fallback()?.commit_from_file(path)
     }
 
-    /// Opens a session on a model in memory whose external data lies in `data_folder`.
-    pub fn open(&self, model: &[u8], data_folder: &Path, threads: usize) -> Result<Session, ort::Error> {
+    /// Opens a session on a model in memory whose external data lies in `data_folder`. Its graph is ours and fused where
+    /// that pays: only constants are folded, for the runtime's own fusions would undo choices that were measured.
+    pub fn open(
+        &self,
+        model: &[u8],
+        data_folder: &Path,
+        given: Vec<Initializer>,
+        threads: usize,
+    ) -> Result<Session, ort::Error> {
         let folder = data_folder.to_string_lossy();
-        self.builder(threads)?
-            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
-            .commit_from_memory(model)
+        let mut builder = self
+            .builder(threads, GraphOptimizationLevel::Level1)?
+            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+        for initializer in given {
+            builder = builder.with_external_initializer(initializer.name, initializer.value)?;
+        }
+        builder.commit_from_memory(model)
     }
 
     /// Opens a session on an ONNX file; its external data lies beside it.
     pub fn open_file(&self, path: &Path, threads: usize) -> Result<Session, ort::Error> {
-        self.builder(threads)?.commit_from_file(path)
+        self.builder(threads, GraphOptimizationLevel::All)?.commit_from_file(path)
     }
 
-    fn builder(&self, threads: usize) -> Result<SessionBuilder, ort::Error> {
+    fn builder(&self, threads: usize, level: GraphOptimizationLevel) -> Result<SessionBuilder, ort::Error> {
         let mut builder = Session::builder(&self.environment)?;
         if self.cuda {
             builder = builder.with_execution_providers([ep::CUDA::default().build().error_on_failure()])?;
@@ -130,12 +142,28 @@ impl Runtime {
         Ok(builder
             .with_intra_threads(threads)?
             .with_inter_threads(1)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
+            .with_optimization_level(level)?
             // Shapes differ from batch to batch: plans kept per shape would only grow.
             .with_memory_pattern(false)?
             // Threads may spin within a run, not between runs: an idle Embedder costs nothing.
             .with_config_entry("session.force_spinning_stop", "1")?
             .with_log_level(LogLevel::Error)?)
+    }
+}
+
+/// A weight that is given to a session rather than read from a file.
+pub struct Initializer {
+    name: String,
+    value: DynValue,
+}
+
+impl Initializer {
+    /// A tensor under the name that the graph has for it.
+    pub fn new<T, const RANK: usize>(name: String, shape: [usize; RANK], values: Vec<T>) -> Result<Self, ort::Error>
+    where
+        T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
+    {
+        Ok(Initializer { name, value: Tensor::from_array((shape, values))?.into_dyn() })
     }
 }
 

@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ort::session::{Session, SessionInputValue};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{PrimitiveTensorElementType, TensorRef};
 
 use crate::batch::PaddedBatch;
@@ -73,6 +73,15 @@ pub fn pooling_arguments<'a>(
     Ok(())
 }
 
+/// The options of a batch's run, which puts out `wanted`.
+pub fn run_options(batch: &PaddedBatch, wanted: OutputSelector) -> Result<RunOptions<HasSelectedOutputs>, ort::Error> {
+    let mut options = RunOptions::new()?.with_outputs(wanted);
+    if batch.frees_memory {
+        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    }
+    Ok(options)
+}
+
 /// What a failed run is called.
 pub fn inference_error(batch: &PaddedBatch) -> impl Fn(ort::Error) -> Error + Copy {
     let (rows, length) = (batch.rows, batch.length);
@@ -105,8 +114,9 @@ impl EncoderSession {
         argument(&mut arguments, inputs::INPUT_IDS, &shape, &batch.input_ids).map_err(failed)?;
         argument(&mut arguments, inputs::ATTENTION_MASK, &shape, &batch.attention_mask).map_err(failed)?;
         pooling_arguments(&mut arguments, batch, pooling).map_err(failed)?;
+        let options = run_options(batch, OutputSelector::no_default().with(OUTPUT)).map_err(failed)?;
         let mut session = self.session.lock();
-        let outputs = session.run(arguments).map_err(failed)?;
+        let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
         let Some(output) = outputs.get(OUTPUT) else {
             return Err(Error::Graph { problem: format!("no output `{OUTPUT}`") });
         };

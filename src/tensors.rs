@@ -34,6 +34,11 @@ impl<'w> TensorReader<'w> {
         TensorReader { weights, maps: HashMap::new() }
     }
 
+    /// The weights that it reads.
+    pub fn weights(&self) -> &'w Weights {
+        self.weights
+    }
+
     /// The tensor, which must have this shape and a float type.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<MappedTensor> {
         let place = self.weights.tensor(name, shape)?;

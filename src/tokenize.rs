@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use tokenizers::Tokenizer;
@@ -18,6 +19,9 @@ use crate::model::json::read_file;
 
 /// Fewer texts than this are tokenized on the calling thread: starting threads costs more than they save.
 const PARALLEL_FROM: usize = 64;
+
+/// A text, and its index in the call.
+pub type NumberedText<'a> = (usize, &'a str);
 
 /// One text as the model sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,30 +89,26 @@ impl TextTokenizer {
         Ok(ids)
     }
 
-    /// Tokenizes texts, each with the prompt before it; `first_index` is what the first one is called in errors.
-    pub fn rows<T: AsRef<str> + Sync>(
+    /// Tokenizes texts, each with the prompt before it. Ends early with fewer rows where `abandoned` becomes true.
+    pub fn rows(
         &self,
-        texts: &[T],
+        texts: &[NumberedText<'_>],
         prompt: &str,
         max_length: usize,
         threads: usize,
-        first_index: usize,
+        abandoned: &AtomicBool,
     ) -> Result<Vec<TokenRow>> {
-        let some = |texts: &[T], first: usize| -> Result<Vec<TokenRow>> {
-            let numbered = texts.iter().enumerate();
-            numbered.map(|(offset, text)| self.row(text.as_ref(), prompt, max_length, first + offset)).collect()
+        let some = |texts: &[NumberedText<'_>]| -> Result<Vec<TokenRow>> {
+            let wanted = texts.iter().take_while(|_| !abandoned.load(Ordering::Relaxed));
+            wanted.map(|(index, text)| self.row(text, prompt, max_length, *index)).collect()
         };
         if threads <= 1 || texts.len() < PARALLEL_FROM {
-            return some(texts, first_index);
+            return some(texts);
         }
         // Plain threads for the length of the call, not rayon's global pool: a pool does not survive fork.
-        let share = texts.len().div_ceil(threads);
         let parts: Vec<Result<Vec<TokenRow>>> = thread::scope(|scope| {
-            let workers: Vec<_> = texts
-                .chunks(share)
-                .enumerate()
-                .map(|(part, chunk)| scope.spawn(move || some(chunk, first_index + part * share)))
-                .collect();
+            let share = texts.len().div_ceil(threads);
+            let workers: Vec<_> = texts.chunks(share).map(|chunk| scope.spawn(|| some(chunk))).collect();
             workers
                 .into_iter()
                 .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

@@ -124,10 +124,15 @@ impl Weights {
         self.tensors.contains_key(name)
     }
 
+    /// The file that holds, or should hold, a tensor, as the user knows it.
+    pub fn path_of(&self, name: &str) -> &Path {
+        self.tensors.get(name).map_or(&self.path, |place| &self.shards[place.shard].path)
+    }
+
     /// The tensor, which must have this shape and a float type.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorPlace> {
         let mismatch = |found: String, expected: String| Error::Tensor {
-            path: self.tensors.get(name).map_or(&self.path, |place| &self.shards[place.shard].path).clone(),
+            path: self.path_of(name).to_owned(),
             tensor: name.to_owned(),
             found,
             expected,

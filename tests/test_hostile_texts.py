@@ -208,7 +208,7 @@ from ironvec import Embedder
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with it ignored
 model = Embedder(sys.argv[1])
 expected = model.encode("cat")
-texts = ["cat sat on the mat " * 20] * 200_000
+texts = [f"{number} cat sat on the mat " * 20 for number in range(200_000)]
 try:
     threading.Timer(0.3, print, ["working"], {"flush": True}).start()
     model.encode(texts)

@@ -69,16 +69,26 @@ def test_alone_batched_shuffled_and_beside_a_giant_are_the_same(minilm):
     shuffled = np.empty_like(alone)
     shuffled[order] = minilm.encode([texts[index] for index in order])
     giant = " ".join(["enormous"] * 5000)
+    crowd = [f"{number} {text}" for number in range(20) for text in texts]
     variants = {
         "batched": minilm.encode(texts),
         "one row a run": minilm.encode(texts, batch_size=1),
         "three rows a run": minilm.encode(texts, batch_size=3),
         "shuffled": shuffled,
         "beside a giant": minilm.encode([*texts, giant])[:-1],
-        "many times": minilm.encode(texts * 20)[-len(texts) :],
+        "in a crowd": minilm.encode(crowd + texts)[-len(texts) :],
     }
     for name, vectors in variants.items():
         np.testing.assert_allclose(vectors, alone, rtol=0, atol=TOLERANCE, err_msg=name)
+
+
+def test_a_text_that_occurs_twice_gets_the_same_row(minilm):
+    texts = list(TEXTS)
+    order = np.random.default_rng(3).integers(0, len(texts), 12_000)
+    vectors = minilm.encode([texts[index] for index in order])
+    first = {int(index): place for place, index in reversed(list(enumerate(order)))}
+    np.testing.assert_array_equal(vectors, vectors[[first[int(index)] for index in order]])
+    np.testing.assert_allclose(vectors, minilm.encode(texts)[order], rtol=0, atol=TOLERANCE)
 
 
 def test_the_first_validation_separates_its_sentences(minilm):

@@ -49,7 +49,9 @@ class Embedder(LoadedModel):
         provider: What runs the graph: "auto" (CUDA where it works, else the CPU), "cpu", "cuda", "coreml". One that is
             named is what runs: its vector of a test text is compared with the CPU's at load, and with CoreML for each
             bucket of lengths. Not yet run on Apple hardware. `device_report()` tells buckets, limits and cache folder.
-        dtype: What it computes in: "float32", or with CoreML "float16". "int8" is not there yet: `ValueError`.
+        dtype: What matrix products are computed in: "float32"; "int8", made at load from a checkpoint, on the CPU:
+            weights with a scale per output, activations with one per row, so that no row depends on its batch;
+            "float16" with CoreML.
         max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's.
         truncate_dim: Components kept of each vector. None: all.
         threads: CPU threads of one run. None: as many as affinity and the cgroup's quota allow.

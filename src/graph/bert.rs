@@ -1,6 +1,6 @@
 //! The BERT encoder (transformers' `BertModel` without its pooler), in ONNX Runtime's fused operators.
 
-use super::builder::{GraphBuilder, Size, Value};
+use super::builder::{Arithmetic, GraphBuilder, Size, Value};
 use super::inputs;
 use super::layers::{add_and_norm, layer_norm_weights, linear};
 use super::proto::{AttributeProto, ElementType, TensorProto};
@@ -9,6 +9,9 @@ use crate::model::bert::{Activation, BertConfig};
 
 /// What transformers adds to the scores of padding: exp of it is exactly 0, so padding cannot reach a token.
 const MASK_FILTER_VALUE: f32 = f32::MIN;
+
+/// In the order in which the attention operators take them.
+const PROJECTIONS: [&str; 3] = ["query", "key", "value"];
 
 /// Token ids to hidden states: (B, L) -> (B, L, H).
 pub fn encoder(builder: &mut GraphBuilder, config: &BertConfig) -> Result<Value> {
@@ -63,27 +66,12 @@ fn attention(
     attention_mask: &Value,
 ) -> Result<Value> {
     let hidden = config.hidden_size;
-    let mut projected = Vec::with_capacity(3);
-    let mut biases = Vec::with_capacity(3);
-    for part in ["query", "key", "value"] {
-        let tensor = format!("{path}.attention.self.{part}");
-        let name = format!("{tensor}.projection");
-        projected.push(linear(builder, &name, hidden_states, &format!("{tensor}.weight"), [hidden, hidden])?);
-        biases.push(builder.weight(&format!("{tensor}.bias"), &[hidden])?);
-    }
-    let biases: Vec<&Value> = biases.iter().collect();
-    let bias = builder.op(&format!("{path}.attention.bias"), "Concat", &biases, &[AttributeProto::int("axis", 0)])?;
-    let mut arguments: Vec<&Value> = projected.iter().collect();
-    arguments.extend([&bias, attention_mask]);
-    let context = builder.contrib(
-        &format!("{path}.attention"),
-        "MultiHeadAttention",
-        &arguments,
-        &[
-            AttributeProto::int("num_heads", config.num_attention_heads as i64),
-            AttributeProto::float("mask_filter_value", MASK_FILTER_VALUE),
-        ],
-    )?;
+    let context = match builder.arithmetic() {
+        Arithmetic::Float32 | Arithmetic::Float16 => {
+            attention_over_weights(builder, config, path, [hidden_states, attention_mask])?
+        }
+        Arithmetic::Int8 => attention_over_products(builder, config, path, [hidden_states, attention_mask])?,
+    };
     let output = format!("{path}.attention.output");
     let name = format!("{output}.projection");
     let dense = linear(builder, &name, &context, &format!("{output}.dense.weight"), [hidden, hidden])?;
@@ -96,6 +84,60 @@ fn attention(
         hidden,
         config.layer_norm_eps,
     )
+}
+
+/// Projections and attention in one operator. (B, L, H), (B, L) -> (B, L, H).
+fn attention_over_weights(
+    builder: &mut GraphBuilder,
+    config: &BertConfig,
+    path: &str,
+    [hidden_states, attention_mask]: [&Value; 2],
+) -> Result<Value> {
+    let (name, hidden) = (format!("{path}.attention"), config.hidden_size);
+    let weight = stacked(builder, path, "weight", &[hidden, hidden])?;
+    let bias = stacked(builder, path, "bias", &[hidden])?;
+    // The operator wants (inputs, outputs); the runtime folds both steps at load.
+    let permutation = AttributeProto::ints("perm", &[1, 0]);
+    let weight = builder.op(&format!("{name}.weight.transposed"), "Transpose", &[&weight], &[permutation])?;
+    let inputs = [hidden_states, &weight, &bias, attention_mask];
+    builder.contrib(&name, "Attention", &inputs, &attention_attributes(config))
+}
+
+/// Attention over projections that have been made: the operator above takes float weights alone.
+fn attention_over_products(
+    builder: &mut GraphBuilder,
+    config: &BertConfig,
+    path: &str,
+    [hidden_states, attention_mask]: [&Value; 2],
+) -> Result<Value> {
+    let (name, hidden) = (format!("{path}.attention"), config.hidden_size);
+    let mut inputs = Vec::with_capacity(5);
+    for part in PROJECTIONS {
+        let tensor = format!("{path}.attention.self.{part}");
+        let (product, weight) = (format!("{tensor}.projection"), format!("{tensor}.weight"));
+        inputs.push(linear(builder, &product, hidden_states, &weight, [hidden, hidden])?);
+    }
+    inputs.push(stacked(builder, path, "bias", &[hidden])?);
+    inputs.push(attention_mask.clone());
+    let inputs: Vec<&Value> = inputs.iter().collect();
+    builder.contrib(&name, "MultiHeadAttention", &inputs, &attention_attributes(config))
+}
+
+fn attention_attributes(config: &BertConfig) -> [AttributeProto; 2] {
+    [
+        AttributeProto::int("num_heads", config.num_attention_heads as i64),
+        AttributeProto::float("mask_filter_value", MASK_FILTER_VALUE),
+    ]
+}
+
+/// Query's, key's and value's tensors, one below the other: (H, …) each -> (3·H, …).
+fn stacked(builder: &mut GraphBuilder, path: &str, kind: &str, shape: &[usize]) -> Result<Value> {
+    let mut parts = Vec::with_capacity(PROJECTIONS.len());
+    for part in PROJECTIONS {
+        parts.push(builder.weight(&format!("{path}.attention.self.{part}.{kind}"), shape)?);
+    }
+    let parts: Vec<&Value> = parts.iter().collect();
+    builder.op(&format!("{path}.attention.{kind}"), "Concat", &parts, &[AttributeProto::int("axis", 0)])
 }
 
 /// H -> intermediate -> activation -> H, residual, LayerNorm. (B, L, H) -> (B, L, H).

@@ -12,6 +12,7 @@ use super::proto::{
     ValueInfoProto,
 };
 use crate::error::{Error, Result};
+use crate::quantize::Matrix;
 use crate::weights::Weights;
 
 /// ONNX Runtime's own operators (fused attention, skip + norm, …).
@@ -45,18 +46,85 @@ pub enum Size {
     Symbol(&'static str),
 }
 
+/// What matrix products with weights are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// As the reference does.
+    #[default]
+    Float32,
+    /// The whole graph, on providers that compute in it.
+    Float16,
+    /// Weights with a scale for each output channel, activations with one for each row: see `quantized.rs`.
+    Int8,
+}
+
+impl Arithmetic {
+    /// The name that callers use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arithmetic::Float32 => "float32",
+            Arithmetic::Float16 => "float16",
+            Arithmetic::Int8 => "int8",
+        }
+    }
+}
+
+/// A finished graph.
+#[derive(Debug)]
+pub struct Model {
+    /// The ONNX model. Weights point into the checkpoint's files.
+    pub proto: ModelProto,
+    /// Weights that are not in any file: the session is to be given them.
+    pub quantized: Vec<QuantizedWeight>,
+}
+
+impl Model {
+    /// The ONNX model as a file has it.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.proto.encode_to_vec()
+    }
+
+    /// Nodes of its graph.
+    pub fn node_count(&self) -> usize {
+        self.proto.graph.as_ref().map_or(0, |graph| graph.node.len())
+    }
+}
+
+/// A weight that is made at load.
+#[derive(Debug)]
+pub struct QuantizedWeight {
+    /// What it is made of.
+    pub matrix: Matrix,
+    /// Initializer (inputs, outputs), int8.
+    pub values_name: String,
+    /// Initializer (outputs), float32.
+    pub scales_name: String,
+}
+
 /// A graph under construction over a checkpoint's weights.
 pub struct GraphBuilder<'w> {
     weights: &'w Weights,
+    arithmetic: Arithmetic,
     graph: GraphProto,
     names: HashSet<String>,
+    quantized: Vec<QuantizedWeight>,
 }
 
 impl<'w> GraphBuilder<'w> {
     /// An empty graph.
-    pub fn new(name: &str, weights: &'w Weights) -> Self {
+    pub fn new(name: &str, weights: &'w Weights, arithmetic: Arithmetic) -> Self {
         let graph = GraphProto { name: name.to_owned(), ..Default::default() };
-        GraphBuilder { weights, graph, names: HashSet::new() }
+        GraphBuilder { weights, arithmetic, graph, names: HashSet::new(), quantized: Vec::new() }
+    }
+
+    /// What matrix products are computed in.
+    pub fn arithmetic(&self) -> Arithmetic {
+        self.arithmetic
+    }
+
+    /// The value of this name, where there is one already.
+    pub fn existing(&self, name: &str) -> Option<Value> {
+        self.names.contains(name).then(|| Value(name.to_owned()))
     }
 
     fn claim(&mut self, name: &str) -> Result<Value> {
@@ -129,6 +197,50 @@ impl<'w> GraphBuilder<'w> {
         Ok(value)
     }
 
+    /// A matrix of the checkpoint in int8, (inputs, outputs), and the scale of each output. Their numbers are made when
+    /// the session is: see [`Model::quantized`].
+    pub fn quantized_weight(&mut self, tensor: &str, [outputs, inputs]: [usize; 2]) -> Result<[Value; 2]> {
+        self.weights.tensor(tensor, &[outputs, inputs])?;
+        let matrix = Matrix { tensor: tensor.to_owned(), outputs, inputs };
+        let values = self.claim(&format!("{tensor}.int8"))?;
+        let scales = self.claim(&format!("{tensor}.scales"))?;
+        for (value, element, shape) in
+            [(&values, ElementType::Int8, &[inputs, outputs][..]), (&scales, ElementType::Float32, &[outputs])]
+        {
+            let location =
+                StringStringEntryProto { key: "location".to_owned(), value: "given to the session".to_owned() };
+            self.graph.initializer.push(TensorProto {
+                dims: dims(shape),
+                data_type: element as i32,
+                name: value.name().to_owned(),
+                external_data: vec![location],
+                data_location: Some(LOCATION_EXTERNAL),
+                ..Default::default()
+            });
+        }
+        self.quantized.push(QuantizedWeight {
+            matrix,
+            values_name: values.name().to_owned(),
+            scales_name: scales.name().to_owned(),
+        });
+        Ok([values, scales])
+    }
+
+    /// A constant of one number, the same value wherever its name is asked for.
+    pub fn scalar(&mut self, name: &str, element: ElementType, bytes: &[u8]) -> Result<Value> {
+        if let Some(value) = self.existing(name) {
+            return Ok(value);
+        }
+        let value = self.claim(name)?;
+        self.graph.initializer.push(TensorProto {
+            data_type: element as i32,
+            name: name.to_owned(),
+            raw_data: Some(bytes.to_vec()),
+            ..Default::default()
+        });
+        Ok(value)
+    }
+
     /// A constant list of integers (axes, sizes).
     pub fn integers(&mut self, name: &str, values: &[i64]) -> Result<Value> {
         let value = self.claim(name)?;
@@ -197,26 +309,22 @@ impl<'w> GraphBuilder<'w> {
         node.ok_or_else(|| Error::Graph { problem: format!("no node makes `{}`", first.name()) })
     }
 
-    /// The finished model as ONNX bytes.
-    pub fn finish(self) -> Vec<u8> {
-        self.finish_model().encode_to_vec()
-    }
-
-    /// The finished model as a message.
-    pub fn finish_model(self) -> ModelProto {
+    /// The finished model.
+    pub fn finish(self) -> Model {
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
         let mut opset_import = vec![opset("", OPSET)];
         if self.graph.node.iter().any(|node| node.domain == CONTRIB) {
             opset_import.push(opset(CONTRIB, 1));
         }
-        ModelProto {
+        let proto = ModelProto {
             ir_version: IR_VERSION,
             producer_name: "ironvec".to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
             opset_import,
             metadata_props: Vec::new(),
-        }
+        };
+        Model { proto, quantized: self.quantized }
     }
 }
 
@@ -256,7 +364,7 @@ mod tests {
     #[test]
     fn a_name_given_twice_is_an_error() {
         let (_folder, weights) = weights_of(&[("w", &[2, 3])]);
-        let mut builder = GraphBuilder::new("test", &weights);
+        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
         builder.weight("w", &[2, 3]).unwrap();
         let message = builder.weight("w", &[2, 3]).unwrap_err().to_string();
         assert!(message.contains("the name `w` is given twice"), "{message}");
@@ -265,9 +373,9 @@ mod tests {
     #[test]
     fn weights_point_into_the_checkpoint() {
         let (_folder, weights) = weights_of(&[("a", &[4]), ("b", &[2, 3])]);
-        let mut builder = GraphBuilder::new("test", &weights);
+        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
         builder.weight("b", &[2, 3]).unwrap();
-        let model = ModelProto::decode(builder.finish().as_slice()).unwrap();
+        let model = ModelProto::decode(builder.finish().bytes().as_slice()).unwrap();
         let tensor = &model.graph.unwrap().initializer[0];
         let external: Vec<_> =
             tensor.external_data.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
@@ -281,7 +389,7 @@ mod tests {
     #[test]
     fn a_wrong_shape_is_named() {
         let (_folder, weights) = weights_of(&[("a", &[4])]);
-        let mut builder = GraphBuilder::new("test", &weights);
+        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
         let message = builder.weight("a", &[5]).unwrap_err().to_string();
         assert!(message.contains("tensor `a`: found shape [4], expected shape [5]"), "{message}");
         let message = builder.weight("missing", &[5]).unwrap_err().to_string();

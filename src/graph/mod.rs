@@ -8,7 +8,10 @@ pub mod folding;
 mod layers;
 mod pooling;
 pub mod proto;
+mod quantized;
 mod qwen3;
+
+pub use builder::{Arithmetic, Model};
 
 use crate::error::{Error, Result};
 use crate::model::{Architecture, Spec};
@@ -68,8 +71,8 @@ pub mod inputs {
 pub const OUTPUT: &str = "pooled";
 
 /// Writes the graph.
-pub fn synthesize(spec: &Spec, weights: &Weights) -> Result<Vec<u8>> {
-    let mut builder = builder::GraphBuilder::new("ironvec", weights);
+pub fn synthesize(spec: &Spec, weights: &Weights, arithmetic: Arithmetic) -> Result<Model> {
+    let mut builder = builder::GraphBuilder::new("ironvec", weights, arithmetic);
     match &spec.architecture {
         Architecture::Bert(config) => {
             let hidden_states = bert::encoder(&mut builder, config)?;
@@ -81,10 +84,4 @@ pub fn synthesize(spec: &Spec, weights: &Weights) -> Result<Vec<u8>> {
         }
     }
     Ok(builder.finish())
-}
-
-/// Nodes of a graph, if the bytes are one.
-pub fn node_count(model: &[u8]) -> Option<usize> {
-    let model: proto::ModelProto = prost::Message::decode(model).ok()?;
-    model.graph.map(|graph| graph.node.len())
 }

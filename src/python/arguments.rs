@@ -9,18 +9,15 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
-use crate::embedder::OnTruncate;
 use crate::error::Error;
-use crate::graph::proto::ElementType;
+use crate::graph::Arithmetic;
+use crate::options::OnTruncate;
 use crate::precision::{self, Precision};
 
-pub(super) fn parse_dtype(dtype: &str) -> PyResult<ElementType> {
-    match dtype {
-        "float32" => Ok(ElementType::Float32),
-        "float16" => Ok(ElementType::Float16),
-        "int8" => Err(argument("dtype", dtype, "\"float32\", or \"float16\" with CoreML (int8 is not there yet)")),
-        _ => Err(argument("dtype", dtype, "\"float32\", or \"float16\" with CoreML")),
-    }
+pub(super) fn parse_dtype(dtype: &str) -> PyResult<Arithmetic> {
+    let known = [Arithmetic::Float32, Arithmetic::Float16, Arithmetic::Int8];
+    let named = known.into_iter().find(|arithmetic| arithmetic.name() == dtype);
+    named.ok_or_else(|| argument("dtype", dtype, "\"float32\", \"int8\" or, with CoreML, \"float16\""))
 }
 
 pub(super) fn parse_on_truncate(on_truncate: &str) -> PyResult<OnTruncate> {

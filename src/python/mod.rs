@@ -15,11 +15,11 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 
 use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
-use crate::embedder::{self, EncodeOptions, LoadOptions};
+use crate::embedder;
 use crate::error::Error;
 use crate::export;
-use crate::graph::proto::ElementType;
 use crate::onnx_file::ExportOptions;
+use crate::options::{EncodeOptions, Encoded, LoadOptions};
 use crate::precision::Precision;
 use crate::registry::entries;
 
@@ -83,7 +83,7 @@ impl PyEmbedder {
         file_name: Option<String>,
         prompt_cache: bool,
     ) -> PyResult<Self> {
-        let (provider, dtype) = (provider.parse()?, Some(parse_dtype(dtype)?));
+        let (provider, arithmetic) = (provider.parse()?, parse_dtype(dtype)?);
         let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
             true => export::split_path(&folder).map_or((folder, None), |(folder, file)| (folder, Some(file))),
             false => (folder, file_name),
@@ -91,12 +91,12 @@ impl PyEmbedder {
         let options = LoadOptions {
             runtime_folders: runtime_dirs,
             onnx_file,
+            arithmetic,
             without_prompt_cache: !prompt_cache,
             max_length,
             truncate_dim,
             threads,
             provider,
-            dtype,
         };
         let inner = py.detach(|| embedder::Embedder::load(&folder, &options))?;
         Ok(PyEmbedder { inner })
@@ -119,10 +119,7 @@ impl PyEmbedder {
 
     #[getter]
     fn dtype(&self) -> &'static str {
-        match self.inner.dtype() {
-            ElementType::Float16 => "float16",
-            _ => "float32",
-        }
+        self.inner.arithmetic().name()
     }
 
     #[getter]
@@ -271,7 +268,7 @@ impl PyEmbedder {
         options: &EncodeOptions,
         target: &mut PyReadwriteArray2<'_, f32>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<embedder::Encoded> {
+    ) -> PyResult<Encoded> {
         let slots = target.as_slice_mut().map_err(|error| PyValueError::new_err(format!("out: {error}")))?;
         let mut raised: Option<PyErr> = None;
         let mut last = Instant::now();

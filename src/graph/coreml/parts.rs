@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::{Draft, StaticShape};
 use crate::error::Result;
-use crate::graph::builder::{GraphBuilder, Size, Value, dims, external_data};
+use crate::graph::builder::{Arithmetic, GraphBuilder, Size, Value, dims, external_data};
 use crate::graph::folding::{Folded, Part, encode};
 use crate::graph::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, TensorProto};
 use crate::weights::Weights;
@@ -26,7 +26,7 @@ pub struct StaticGraph<'w> {
 impl<'w> StaticGraph<'w> {
     /// An empty graph.
     pub fn new(weights: &'w Weights, shape: StaticShape) -> Self {
-        let builder = GraphBuilder::new("ironvec", weights);
+        let builder = GraphBuilder::new("ironvec", weights, Arithmetic::Float32);
         StaticGraph { builder, weights, shape, folded: Vec::new(), integers: HashMap::new() }
     }
 
@@ -223,6 +223,6 @@ impl<'w> StaticGraph<'w> {
 
     /// The graph and what is to be written beside it.
     pub fn finish(self) -> Draft {
-        Draft { model: self.builder.finish_model(), folded: self.folded }
+        Draft { model: self.builder.finish().proto, folded: self.folded }
     }
 }

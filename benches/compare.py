@@ -1,0 +1,195 @@
+"""ironvec and its peers side by side: the same weights, the same texts, in turns, in one run.
+
+    make bench-peers [PEERS="--peers script,fastembed"]
+    python benches/compare.py [--peers NAMES] [--figures NAMES] [--rounds 9]
+        [--python-of sentence-transformers=PATH] [--qwen3 FOLDER] [--int8]
+
+Peers, each as it comes, with its own choice of threads: sentence-transformers (torch, batches of 32, lengths sorted),
+fastembed (batches of 256), fastembed-32 (batches of 32), script (`peers/script.py`, the floor to beat). Each runs in an
+environment of its own under .bench/, made at the first run; torch takes 5 GB there, so `--python-of` can name an
+interpreter that has a peer already.
+
+Weights: all-MiniLM-L6-v2, float32; fastembed and the script get them as ONNX (`onnx_files.py`). Texts: the standard
+library's docstrings (`docstrings.py`), 1,024 short and 1,024 mixed, none twice, cut at 256 tokens by all. Every
+peer's vectors are compared with ours first. A ratio is the median of the pairwise ratios of the rounds, above 1 where
+ironvec is better. Rounds are shared among three sets of fresh processes, since two processes of one program can
+differ by a tenth for as long as they live. A peer slower than 15 s a pass is measured in the first rounds alone. Peak
+RSS is that of a fresh process after its first pass over the mixed texts. Sizes are those of the installed packages a
+peer needs, without weights.
+
+`--qwen3` compares Qwen3-Embedding at true size in float32 (`make_qwen3.py` writes the folder); `--int8` compares our
+int8 with our float32. The results are also written to .bench/results.json, which `picture.py` draws.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import docstrings
+import measure
+import targets
+from compare_int8 import compare_int8
+from compare_qwen3 import compare_qwen3
+from environments import BENCH, PACKAGES, environment
+from measure import Figure
+from onnx_files import onnx_folder
+from report import Limit, print_figures, print_limits, processor, write_json
+from workers import OURS, Peer, PeerError, Worker
+
+from ironvec import Embedder
+from ironvec.resolve import resolve
+
+MAX_TOKENS = 256
+SERVERS = {
+    "sentence-transformers": "serve_sentence_transformers.py",
+    "fastembed": "serve_fastembed.py",
+    "script": "serve_script.py",
+}
+PEERS = ("sentence-transformers", "fastembed", "fastembed-32", "script")
+FIGURES = ("mixed", "short", "one", "start")
+
+
+def names(known: Sequence[str], text: str) -> list[str]:
+    chosen = [name for name in text.split(",") if name]
+    if unknown := [name for name in chosen if name not in known]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(known)}")
+    return chosen
+
+
+def interpreter(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if name not in PACKAGES or not os.access(path, os.X_OK):
+        raise argparse.ArgumentTypeError(f"{text}: expected NAME=INTERPRETER, NAME one of {', '.join(PACKAGES)}")
+    return name, Path(path)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=lambda text: names(PEERS, text), default=list(PEERS))
+    parser.add_argument("--figures", type=lambda text: names(FIGURES, text), default=list(FIGURES))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--sittings", type=int, default=3, help="sets of fresh processes that share the rounds")
+    parser.add_argument("--slow-rounds", type=int, default=3, help="rounds of a peer slower than 15 s a pass")
+    parser.add_argument("--python-of", type=interpreter, action="append", default=[], metavar="NAME=INTERPRETER")
+    parser.add_argument("--qwen3", type=Path, metavar="FOLDER")
+    parser.add_argument("--int8", action="store_true")
+    parser.add_argument("--results", type=Path, default=BENCH / "results.json")
+    return parser.parse_args()
+
+
+def all_peers(chosen: Sequence[str], pythons: Mapping[str, Path], options: Mapping[str, Any]) -> list[Peer]:
+    peers = [Peer(OURS, Path(sys.executable), "serve_ironvec.py", options)]
+    for name in chosen:
+        kind = name.removesuffix("-32")
+        python = pythons.get(kind) or environment(kind)
+        batch = {"batch_size": 32} if name != kind else {}
+        peers.append(Peer(name, python, SERVERS[kind], {**options, **batch}))
+    return peers
+
+
+def compare_minilm(peers: list[Peer], options: argparse.Namespace) -> tuple[list[Figure], list[Limit], dict[str, Any]]:
+    limits: list[Limit] = []
+    about: dict[str, Any] = {}
+    sittings = measure.Sittings({}, {}, {})
+    count = min(options.sittings, options.rounds)
+    for sitting in range(count):
+        rounds = options.rounds // count + (sitting < options.rounds % count)
+        with ExitStack() as stack:
+            workers = [stack.enter_context(Worker(peer, describe=True)) for peer in peers]
+            about["versions"] = {worker.name: worker.ready["versions"] for worker in workers}
+            for worker in workers:
+                worker.encode("warm")
+            differences = measure.check_agreement(workers)
+            for texts in ("mixed", "short"):
+                if texts in options.figures:
+                    measure.throughput(workers, texts, rounds, options.slow_rounds, sittings)
+                    if sitting == 0:  # later a slow peer may have sat out
+                        found = measure.check_agreement(workers)
+                        differences = {name: max(most, found[name]) for name, most in differences.items()}
+            if sitting == 0:
+                about["differences"] = differences
+            if "one" in options.figures:
+                measure.one_text(workers, rounds, docstrings.COUNT_ONE, sittings)
+            sizes = {worker.name: worker.ready["installed_mb"] for worker in workers if worker.name != "fastembed-32"}
+    figures = [*sittings.throughput("mixed", docstrings.COUNT), *sittings.throughput("short", docstrings.COUNT)]
+    figures += sittings.one_text("one")
+    if "start" in options.figures:
+        # Options of one library start alike.
+        started = measure.starts([peer for peer in peers if "batch_size" not in peer.options], options.rounds)
+        figures += started
+        loads = [one.ours for one in started if one.figure == "load"]
+        limits += [Limit("load in a fresh process", "s", seconds, targets.LOAD_S) for seconds in loads[:1]]
+    figures += sittings.memory("mixed")
+    ours = sizes.pop(OURS)
+    figures += [measure.plain("installed", name, "MB", ours, size) for name, size in sizes.items()]
+    return figures, limits, about
+
+
+def main() -> None:
+    options = arguments()
+    BENCH.mkdir(exist_ok=True)
+    folder = Path(resolve("minilm", local_files_only=True).folder)
+    model = Embedder(folder)
+    texts = docstrings.choose(Embedder(folder, max_length=512).count_tokens)
+    warm = texts.mixed[:64]
+    texts_file = BENCH / "texts.json"
+    texts_file.write_text(json.dumps({**texts._asdict(), "warm": warm}), encoding="utf-8")
+    common = {
+        "folder": str(folder),
+        "onnx": str(onnx_folder(folder, BENCH / "minilm-onnx", MAX_TOKENS)),
+        "max_tokens": MAX_TOKENS,
+        "texts": str(texts_file),
+    }
+    pythons = dict(options.python_of)
+    about: dict[str, Any] = {
+        "processor": processor(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "python": platform.python_version(),
+        "threads": model.device_report().get("threads"),
+        "versions": {"onnxruntime": version("onnxruntime"), "numpy": version("numpy")},
+        "tokens": {name: float(model.count_tokens(getattr(texts, name)).mean()) for name in texts._fields},
+    }
+    machine = f"{about['processor']}, {about['cpus']} CPUs, Python {about['python']}"
+    print(f"{machine}, ironvec on {about['threads']} threads")
+    tokens = ", ".join(f"{name} {mean:.1f}" for name, mean in about["tokens"].items())
+    print(f"tokens a text, on average: {tokens}")
+
+    figures: list[Figure] = []
+    limits: list[Limit] = []
+    try:
+        peers = all_peers(options.peers, pythons, common)
+        if options.figures:
+            figures, limits, found = compare_minilm(peers, options)
+            for name, difference in found["differences"].items():
+                print(f"{name}: vectors differ from ours by {difference:.0e} at most")
+            for name, versions in found.pop("versions").items():
+                print(f"{name}: " + ", ".join(f"{package} {number}" for package, number in versions.items()))
+                about["versions"].update(versions)
+            about.update(found)
+        if options.int8:
+            more, cosines = compare_int8(peers[0], options.rounds)
+            figures += more
+            limits += cosines
+        if options.qwen3:
+            theirs = next((peer for peer in peers if peer.name == "sentence-transformers"), None)
+            more, loads = compare_qwen3(peers[0], theirs, options.qwen3, min(options.rounds, 5), options.int8)
+            figures += more
+            limits += loads
+    except PeerError as error:
+        sys.exit(str(error))
+    print()
+    print_figures(figures)
+    print()
+    print_limits(limits)
+    write_json(options.results, about, figures, limits)
+
+
+if __name__ == "__main__":
+    main()

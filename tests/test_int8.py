@@ -1,0 +1,104 @@
+"""dtype="int8": close to float32, the same for a row wherever it runs, and refused where it cannot be made."""
+
+import pickle
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import qwen3_reference
+from bert_reference import embed
+from checkpoints import Checkpoint, write_bert, write_safetensors
+from ironvec import Embedder, ModelError
+from onnx_export import write_encoder_export
+from qwen3_checkpoints import write_qwen3
+from texts import TEXTS
+
+SHORT_TEXTS = ["", "paris", "the capital of france is paris", "cook pasta in water " * 20, "zzz unknown", "a"]
+
+
+@pytest.fixture(scope="module")
+def minilm_int8() -> Embedder:
+    return Embedder("minilm", dtype="int8")
+
+
+def rewrite(checkpoint: Checkpoint, change: Callable[[str, np.ndarray], np.ndarray]) -> None:
+    tensors = {name: ("F32", change(name, values)) for name, values in checkpoint.tensors.items()}
+    write_safetensors(checkpoint.folder / "model.safetensors", tensors, {"format": "pt"})
+
+
+def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return (left * right).sum(axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
+
+
+def test_minilm_stays_close_to_sentence_transformers(minilm_int8, golden):
+    vectors = minilm_int8.encode(TEXTS)
+    found = cosines(vectors, golden["vectors"])
+    assert minilm_int8.dtype == "int8"
+    # These texts seek out edges (one character, other scripts); on ordinary ones it is closer: benches/compare.py.
+    assert found.mean() >= 0.99
+    assert found.min() >= 0.97
+    assert np.abs(vectors - golden["vectors"]).max() > 1e-4, "this is float32"
+
+
+def test_a_row_does_not_depend_on_its_neighbours(minilm_int8):
+    # A sum that rounds otherwise in a longer batch may move one activation across the edge of a step.
+    texts = list(TEXTS)
+    alone = np.stack([minilm_int8.encode(text) for text in texts])
+    for variant in (minilm_int8.encode(texts), minilm_int8.encode([*texts, "enormous " * 5000])[:-1]):
+        assert np.abs(variant - alone).max() < 2e-3
+        assert np.median(np.abs(variant - alone).max(axis=1)) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("options", [{}, {"activation": "relu"}, {"activation": "gelu_new"}], ids=str)
+def test_tiny_berts_stay_close_to_the_reference(tmp_path, dtype, options):
+    checkpoint = write_bert(tmp_path / "bert", dtype=dtype, **options)
+    model = Embedder(checkpoint.folder, dtype="int8")
+    rows = [checkpoint.tokenize(text) for text in SHORT_TEXTS]
+    expected = embed(checkpoint.tensors, checkpoint.config, rows)
+    assert cosines(model.encode(SHORT_TEXTS), expected).min() >= 0.98
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "float32"}, {"attention_bias": True}, {"shards": 2}], ids=str)
+def test_tiny_qwen3s_stay_close_to_the_reference(tmp_path, options):
+    checkpoint = write_qwen3(tmp_path / "qwen3", **options)
+    rows = [checkpoint.tokenize(text) for text in SHORT_TEXTS]
+    expected = qwen3_reference.embed(checkpoint.tensors, checkpoint.config, rows, normalize=checkpoint.normalize)
+    vectors = Embedder(checkpoint.folder, dtype="int8").encode(SHORT_TEXTS)
+    assert cosines(vectors, expected).min() >= 0.98
+    assert np.abs(vectors - expected).max() > 1e-4, "this is float32"
+
+
+def test_a_row_of_zeros_stays_a_number(tmp_path):
+    checkpoint = write_bert(tmp_path / "bert")
+    rewrite(checkpoint, lambda name, values: np.zeros_like(values))
+    assert not Embedder(checkpoint.folder, dtype="int8").encode("paris", normalize_embeddings=False).any()
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path):
+    checkpoint = write_bert(tmp_path / "bert")
+    name = "encoder.layer.0.output.dense.weight"
+    nan_in_row_3 = np.where(np.arange(32)[:, None] == 3, np.float32("nan"), np.float32(1))
+    rewrite(checkpoint, lambda tensor, values: values * nan_in_row_3 if tensor == name else values)
+    with pytest.raises(ModelError, match=rf"`{name}`: found a value in row 3 that is not finite"):
+        Embedder(checkpoint.folder, dtype="int8")
+
+
+def test_an_onnx_file_is_not_quantized(tmp_path):
+    checkpoint = write_bert(tmp_path / "bert")
+    write_encoder_export(checkpoint.folder / "model.onnx", checkpoint)
+    with pytest.raises(ValueError, match=r'dtype.*"int8".*"float32" for an ONNX file, which is run as it is'):
+        Embedder(checkpoint.folder / "model.onnx", dtype="int8")
+
+
+def test_it_pickles(minilm_int8):
+    copy = pickle.loads(pickle.dumps(minilm_int8))
+    assert copy.dtype == "int8"
+    np.testing.assert_allclose(copy.encode(TEXTS[:8]), minilm_int8.encode(TEXTS[:8]), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int4", "", "Float32"])
+def test_other_dtypes_are_refused_by_name(dtype):
+    with pytest.raises(ValueError, match=r'dtype.*"float32" or "int8"'):
+        Embedder("minilm", dtype=dtype)
