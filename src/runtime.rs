@@ -64,6 +64,15 @@ impl Runtime {
         self.builder(threads)?.commit_from_file(path)
     }
 
+    /// Opens a session that only tells what it would run: the graph stays as it is. External data is in `data_folder`.
+    pub fn open_unoptimized(&self, model: &[u8], data_folder: &Path) -> Result<Session, ort::Error> {
+        let folder = data_folder.to_string_lossy();
+        self.builder(1)?
+            .with_optimization_level(GraphOptimizationLevel::Disable)?
+            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
+            .commit_from_memory(model)
+    }
+
     fn builder(&self, threads: usize) -> Result<SessionBuilder, ort::Error> {
         Ok(Session::builder(&self.environment)?
             .with_intra_threads(threads)?

@@ -169,6 +169,7 @@ impl<'w> GraphBuilder<'w> {
             op_type: op_type.to_owned(),
             attribute: attributes.to_vec(),
             domain: domain.to_owned(),
+            ..Default::default()
         });
         Ok(value)
     }
@@ -201,6 +202,7 @@ impl<'w> GraphBuilder<'w> {
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
             opset_import: vec![opset("", OPSET), opset(CONTRIB, 1)],
+            ..Default::default()
         }
         .encode_to_vec()
     }
@@ -221,7 +223,8 @@ fn value_info(name: &str, element: ElementType, shape: &[Size]) -> ValueInfoProt
         })
         .collect();
     let tensor_type = TensorTypeProto { elem_type: element as i32, shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+    let tensor = TypeProto { tensor_type: Some(tensor_type), ..Default::default() };
+    ValueInfoProto { name: name.to_owned(), r#type: Some(tensor) }
 }
 
 #[cfg(test)]
