@@ -80,8 +80,8 @@ fn refusal(argument: &'static str, found: &str, expected: &str) -> Error {
 
 fn checked(argument: &'static str, name: &str, size: i64) -> Result<i64> {
     match size {
-        1.. => Ok(size),
-        _ => Err(refusal(argument, &format!("{name}={size}"), "a size of at least 1")),
+        0.. => Ok(size),
+        _ => Err(refusal(argument, &format!("{name}={size}"), "a size of at least 0")),
     }
 }
 
