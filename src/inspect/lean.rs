@@ -153,3 +153,43 @@ pub fn everything_as_output(graph: &mut GraphProto) {
     let missing: Vec<String> = made.filter(|name| named.insert((*name).clone())).cloned().collect();
     graph.output.extend(missing.into_iter().map(|name| ValueInfoProto { name, r#type: None }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, dims: &[i64]) -> TensorProto {
+        TensorProto {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            data_type: 1,
+            raw_data: Some(vec![1, 2, 3, 4]),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn weights_become_inputs_and_small_constants_stay() {
+        let external = TensorProto { data_location: Some(LOCATION_EXTERNAL), ..tensor("external", &[1]) };
+        let declared = as_input(tensor("declared", &[2000]));
+        let initializer = vec![
+            tensor("small", &[1024]),
+            tensor("large", &[1025]),
+            external,
+            tensor("hostile", &[i64::MAX, 2]),
+            tensor("negative", &[-5]),
+            tensor("declared", &[2000]),
+        ];
+        let graph = GraphProto { initializer, input: vec![declared], ..Default::default() };
+        let mut model = ModelProto { graph: Some(graph), ..Default::default() };
+        let weights = drop_weights(&mut model);
+        let kept = model.graph.as_ref().unwrap().initializer.iter().filter(|one| one.raw_data.is_some());
+        assert_eq!(kept.map(|one| one.name.as_str()).collect::<Vec<_>>(), ["small"]);
+        let lean = weights_as_inputs(&model, &weights).graph.unwrap();
+        assert_eq!(lean.initializer.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["small"]);
+        let inputs: Vec<_> = lean.input.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(inputs, ["declared", "large", "external", "hostile", "negative"]);
+        // The original still knows all of them as initializers.
+        assert_eq!(model.graph.unwrap().initializer.len(), 6);
+    }
+}

@@ -7,6 +7,7 @@ mod operands;
 mod partitions;
 mod report;
 mod rules;
+mod table;
 mod values;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -122,5 +123,60 @@ impl Tally {
         let mut findings: Vec<Finding> = self.0.into_iter().map(finding).collect();
         findings.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| (&a.op, &a.reason).cmp(&(&b.op, &b.reason))));
         findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::proto::AttributeProto;
+
+    fn node(name: &str, op_type: &str, domain: &str, input: &str) -> NodeProto {
+        NodeProto {
+            name: name.to_owned(),
+            op_type: op_type.to_owned(),
+            domain: domain.to_owned(),
+            input: vec![input.to_owned()],
+            output: vec![format!("{name}.out")],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn functions_of_the_model_are_refused_as_such() {
+        let function = FunctionId { name: "Block".to_owned(), domain: "own".to_owned() };
+        let graph = GraphProto {
+            node: vec![node("a", "Block", "own", "x"), node("b", "Other", "own", "a.out")],
+            ..Default::default()
+        };
+        let functions = vec![function.encode_to_vec(), b"not a message".to_vec()];
+        let model = ModelProto { graph: Some(graph), functions, ..Default::default() };
+        let report = inspect(&model, HashMap::new(), true);
+        let reasons: Vec<_> = report.refused.iter().map(|one| (one.op.as_str(), one.reason.as_str())).collect();
+        assert_eq!(reasons[0], ("own:Block", "a function of the model's own, which is not looked into"));
+        assert_eq!(reasons[1].0, "own:Other");
+        assert!(reasons[1].1.starts_with("an operator of own:"), "{}", reasons[1].1);
+    }
+
+    #[test]
+    fn constants_are_no_nodes() {
+        let constant = NodeProto {
+            attribute: vec![AttributeProto::int("value_int", 1)],
+            input: Vec::new(),
+            ..node("one", "Constant", "", "")
+        };
+        let graph = GraphProto { node: vec![constant, node("a", "Exp", "ai.onnx", "one.out")], ..Default::default() };
+        let model = ModelProto { graph: Some(graph), ..Default::default() };
+        let info = TensorInfo { element: 1, shape: Some(vec![]) };
+        let inferred = ["one.out", "a.out"].map(|name| (name.to_owned(), info.clone()));
+        let report = inspect(&model, HashMap::from(inferred), true);
+        assert_eq!((report.nodes, report.taken, report.partitions, report.share), (1, 1, 1, 1.0));
+        assert_eq!(report.ops, BTreeMap::from([("Exp".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn a_model_without_a_graph_is_an_empty_one() {
+        let report = inspect(&ModelProto::default(), HashMap::new(), true);
+        assert_eq!((report.nodes, report.taken, report.partitions, report.share), (0, 0, 0, 1.0));
     }
 }

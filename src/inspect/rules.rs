@@ -1,11 +1,9 @@
 //! A node and what is known of its inputs in, whether the CoreML provider takes it out, and if not, why: the provider's
 //! rules for `ModelFormat=MLProgram`, read from ONNX Runtime's sources (1.24). None of it was run on Apple hardware.
 
-use super::conditions::{
-    anything, at_least_two_inputs, at_least_two_outputs, both_at_least_2d, cast_target, constant_axes,
-    constant_scale_and_bias, gather_small, gemm_plain, known_approximation, known_parameters, known_shape, one_type,
-};
+use super::conditions::anything;
 use super::operands::Operands;
+use super::table::{Condition, LISTED, NOT_TAKEN, TABLE, Types};
 use super::values::{Dim, element_name, is_standard};
 use crate::graph::proto::ElementType;
 
@@ -17,111 +15,6 @@ const BOOL: i32 = 9;
 
 /// The highest rank of any input.
 const MAX_RANK: usize = 5;
-
-/// Which element types an operator takes.
-#[derive(Clone, Copy)]
-enum Types {
-    /// Input 0 float32, float16 or int64, as for most; int64 becomes int32 at the boundary.
-    Common,
-    /// Input 0 those and int32.
-    Castable,
-    /// A bool, and two of float32 or float16.
-    Select,
-    /// Not known here.
-    Unchecked,
-}
-
-/// What must be true of a node beside its shapes and types.
-type Condition = fn(&Operands<'_>) -> Result<(), String>;
-
-/// The operators that the provider takes, each with its types and its condition.
-const TABLE: &[(&str, Types, Condition)] = &[
-    ("Add", Types::Common, anything),
-    ("Cast", Types::Castable, cast_target),
-    ("Ceil", Types::Common, anything),
-    ("Concat", Types::Common, at_least_two_inputs),
-    ("Cos", Types::Common, anything),
-    ("Div", Types::Common, anything),
-    ("Erf", Types::Common, anything),
-    ("Exp", Types::Common, anything),
-    ("Gather", Types::Common, gather_small),
-    ("Gelu", Types::Common, known_approximation),
-    ("Gemm", Types::Common, gemm_plain),
-    ("Identity", Types::Common, anything),
-    ("LayerNormalization", Types::Common, constant_scale_and_bias),
-    ("MatMul", Types::Common, both_at_least_2d),
-    ("Max", Types::Common, anything),
-    ("Mul", Types::Common, anything),
-    ("Pow", Types::Common, one_type),
-    ("Reciprocal", Types::Common, anything),
-    ("ReduceMax", Types::Common, constant_axes),
-    ("ReduceMean", Types::Common, constant_axes),
-    ("ReduceMin", Types::Common, constant_axes),
-    ("ReduceProd", Types::Common, constant_axes),
-    ("ReduceSum", Types::Common, constant_axes),
-    ("Relu", Types::Common, anything),
-    ("Reshape", Types::Common, known_shape),
-    ("Round", Types::Common, anything),
-    ("Sigmoid", Types::Common, anything),
-    ("Sin", Types::Common, anything),
-    ("Slice", Types::Common, known_parameters),
-    ("Softmax", Types::Common, anything), // its rank must be known, which every input's must
-    ("Split", Types::Common, at_least_two_outputs),
-    ("Sqrt", Types::Common, anything),
-    ("Squeeze", Types::Common, constant_axes),
-    ("Sub", Types::Common, anything),
-    ("Tanh", Types::Common, anything),
-    ("Tile", Types::Common, anything),
-    ("Transpose", Types::Common, anything),
-    ("Unsqueeze", Types::Common, constant_axes),
-    ("Where", Types::Select, anything),
-];
-
-/// Operators that ONNX Runtime lists as taken (`coreml_supported_mlprogram_ops.md`, Flatten and Pad from its sources),
-/// under conditions that are not known here: taken on the list's word, and reported as such.
-const LISTED: [&str; 23] = [
-    "And",
-    "ArgMax",
-    "AveragePool",
-    "Clip",
-    "Conv",
-    "ConvTranspose",
-    "DepthToSpace",
-    "Elu",
-    "Flatten",
-    "GatherND",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "GridSample",
-    "GroupNormalization",
-    "HardSigmoid",
-    "InstanceNormalization",
-    "LeakyRelu",
-    "MaxPool",
-    "PRelu",
-    "Pad",
-    "Resize",
-    "Shape",
-    "Softplus",
-];
-
-/// Standard operators of text models that the provider is known not to take.
-const NOT_TAKEN: [&str; 14] = [
-    "Abs",
-    "Attention",
-    "DequantizeLinear",
-    "Einsum",
-    "Equal",
-    "Expand",
-    "Min",
-    "Neg",
-    "Not",
-    "RMSNormalization",
-    "Range",
-    "ReduceL2",
-    "RotaryEmbedding",
-    "SimplifiedLayerNormalization",
-];
 
 /// What the provider makes of a node.
 #[derive(Debug, PartialEq, Eq)]
@@ -214,14 +107,81 @@ fn caution(node: &Operands<'_>) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::graph::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
+    use crate::inspect::TensorInfo;
+    use crate::inspect::values::Values;
+
+    /// Judges a node whose inputs are `a`, `b`, … of these types and shapes; those in upper case are constants.
+    fn judged(op_type: &str, inputs: &[(&str, i32, &[i64])], attributes: &[AttributeProto]) -> Verdict {
+        let tensor = |(name, element, dims): &(&str, i32, &[i64])| TensorProto {
+            name: (*name).to_owned(),
+            data_type: *element,
+            dims: dims.to_vec(),
+            ..Default::default()
+        };
+        let constant = |input: &&(&str, i32, &[i64])| input.0.chars().all(char::is_uppercase);
+        let initializer = inputs.iter().filter(constant).map(tensor).collect();
+        let graph = GraphProto { initializer, ..Default::default() };
+        let info = |(name, element, dims): &(&str, i32, &[i64])| {
+            let shape = Some(dims.iter().map(|size| Dim::Size(*size)).collect());
+            ((*name).to_owned(), TensorInfo { element: *element, shape })
+        };
+        let inferred: HashMap<String, TensorInfo> = inputs.iter().map(info).collect();
+        let node = NodeProto {
+            op_type: op_type.to_owned(),
+            input: inputs.iter().map(|input| input.0.to_owned()).collect(),
+            output: vec!["y".to_owned()],
+            attribute: attributes.to_vec(),
+            ..Default::default()
+        };
+        let values = Values::new(&ModelProto::default(), &graph, inferred);
+        judge(&Operands { node: &node, values: &values }, true)
+    }
+
+    fn refused(reason: &str) -> Verdict {
+        Verdict::Refused(reason.to_owned())
+    }
+
+    // What follows cannot be tested through Python: ONNX Runtime refuses such graphs itself, or is too old for them.
 
     #[test]
-    fn each_operator_is_on_one_list_once() {
-        let mut names: Vec<&str> = TABLE.iter().map(|row| row.0).chain(LISTED).chain(NOT_TAKEN).collect();
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
+    fn gemm_has_two_dimensions() {
+        let trans_b = [AttributeProto::int("transB", 1)];
+        let a_or_b = refused("A or B does not have 2 dimensions");
+        assert_eq!(judged("Gemm", &[("a", 1, &[2, 3]), ("B", 1, &[4, 3])], &trans_b), Verdict::Taken(None));
+        assert_eq!(judged("Gemm", &[("a", 1, &[1, 2, 3]), ("B", 1, &[4, 3])], &trans_b), a_or_b);
+        assert_eq!(judged("Gemm", &[("a", 1, &[2, 3]), ("B", 1, &[3])], &trans_b), a_or_b);
+    }
+
+    #[test]
+    fn layer_normalization_has_scale_and_bias_of_one_type() {
+        let axis = [AttributeProto::int("axis", -1)];
+        let inputs = |bias| [("a", 1, &[2, 4][..]), ("B", 1, &[4]), ("C", bias, &[4])];
+        assert_eq!(judged("LayerNormalization", &inputs(1), &axis), Verdict::Taken(None));
+        let reason = refused("the scale is float32, the bias float16");
+        assert_eq!(judged("LayerNormalization", &inputs(10), &axis), reason);
+    }
+
+    #[test]
+    fn gelu_has_a_known_approximation() {
+        let named = |name: &str| [AttributeProto { s: Some(name.into()), ..AttributeProto::int("approximate", 0) }];
+        assert_eq!(judged("Gelu", &[("a", 1, &[2])], &named("tanh")), Verdict::Taken(None));
+        let reason = refused("approximate is \"sigmoid\"");
+        assert_eq!(judged("Gelu", &[("a", 1, &[2])], &named("sigmoid")), reason);
+    }
+
+    #[test]
+    fn the_operators_of_newer_sets_are_not_taken() {
+        for name in NOT_TAKEN {
+            assert_eq!(judged(name, &[("a", 1, &[2])], &[]), refused("the provider does not take this operator"));
+        }
+    }
+
+    #[test]
+    fn a_negative_dimension_is_a_dynamic_one() {
+        assert_eq!(judged("Relu", &[("a", 1, &[-1])], &[]), refused("input 0 has a dynamic dimension"));
     }
 }

@@ -190,3 +190,80 @@ fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     };
     (numbers.len() == count).then_some(numbers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::proto::{AttributeProto, SparseTensorProto};
+
+    fn int64(name: &str, dims: &[i64], numbers: &[i64], raw: bool) -> TensorProto {
+        let bytes = || numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        TensorProto {
+            name: name.to_owned(),
+            dims: dims.to_vec(),
+            data_type: 7,
+            raw_data: raw.then(bytes),
+            int64_data: if raw { Vec::new() } else { numbers.to_vec() },
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_however_they_are_stored() {
+        let node = |name: &str, attribute| NodeProto {
+            op_type: "Constant".to_owned(),
+            output: vec![name.to_owned()],
+            attribute: vec![attribute],
+            ..Default::default()
+        };
+        let graph = GraphProto {
+            initializer: vec![
+                int64("raw", &[2], &[3, -1], true),
+                int64("listed", &[2], &[3, -1], false),
+                int64("dropped", &[2], &[], false),
+                int64("short", &[2], &[3], true),
+                int64("hostile", &[i64::MAX, i64::MAX], &[3], true),
+                int64("negative", &[-1], &[3], true),
+            ],
+            node: vec![
+                node("tensor", AttributeProto::tensor("value", int64("", &[1], &[5], true))),
+                node("ints", AttributeProto::ints("value_ints", &[5])),
+                node("int", AttributeProto::int("value_int", 5)),
+            ],
+            ..Default::default()
+        };
+        let values = Values::new(&ModelProto::default(), &graph, HashMap::new());
+        for name in ["raw", "listed"] {
+            assert_eq!(values.integers(name), Some(&[3, -1][..]), "{name}");
+        }
+        for name in ["tensor", "ints", "int"] {
+            assert_eq!(values.integers(name), Some(&[5][..]), "{name}");
+        }
+        for name in ["dropped", "short", "hostile", "negative"] {
+            assert_eq!((values.integers(name), values.is_constant(name)), (None, true), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_initializer_that_is_an_input_is_constant_only_before_version_4() {
+        let input = ValueInfoProto { name: "axes".to_owned(), ..Default::default() };
+        let graph =
+            GraphProto { initializer: vec![int64("axes", &[1], &[0], true)], input: vec![input], ..Default::default() };
+        for (ir_version, constant) in [(3, true), (4, false)] {
+            let model = ModelProto { ir_version, ..Default::default() };
+            let values = Values::new(&model, &graph, HashMap::new());
+            assert_eq!(values.is_constant("axes"), constant, "IR version {ir_version}");
+            assert_eq!(values.tensor("axes").unwrap().shape, Some(vec![Dim::Size(1)]));
+        }
+    }
+
+    #[test]
+    fn a_sparse_initializer_is_constant_and_of_its_dense_shape() {
+        let values = TensorProto { name: "w".to_owned(), data_type: 1, dims: vec![1], ..Default::default() };
+        let tensor = SparseTensorProto { values: Some(values), dims: vec![30, 40], ..Default::default() };
+        let graph = GraphProto { sparse_initializer: vec![tensor], ..Default::default() };
+        let values = Values::new(&ModelProto::default(), &graph, HashMap::new());
+        assert!(values.is_constant("w"));
+        assert_eq!(values.tensor("w").unwrap().shape, Some(vec![Dim::Size(30), Dim::Size(40)]));
+    }
+}
