@@ -64,11 +64,12 @@ impl Runtime {
         self.builder(threads)?.commit_from_file(path)
     }
 
-    /// Opens a session that only tells what it would run: the graph stays as it is. External data is in `data_folder`.
-    pub fn open_unoptimized(&self, model: &[u8], data_folder: &Path) -> Result<Session, ort::Error> {
+    /// Opens a session that is not to be run but to tell the shapes of its outputs. External data is in `data_folder`.
+    pub fn open_for_shapes(&self, model: &[u8], data_folder: &Path) -> Result<Session, ort::Error> {
         let folder = data_folder.to_string_lossy();
         self.builder(1)?
-            .with_optimization_level(GraphOptimizationLevel::Disable)?
+            // Folding constants makes more shapes known; in 1.21, inference alone does not look through `Shape`.
+            .with_optimization_level(GraphOptimizationLevel::Level1)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
             .commit_from_memory(model)
     }

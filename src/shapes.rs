@@ -1,5 +1,5 @@
 //! A model in, the types and shapes of all that its nodes make out, as ONNX Runtime infers them when it opens the model.
-//! A session tells only of its outputs, so every value is made one. Nothing is run and nothing optimised away.
+//! A session tells only of its outputs, so every value is made one, and none is optimised away. Nothing is run.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub fn infer(
 ) -> Result<HashMap<String, TensorInfo>, ort::Error> {
     let Some(graph) = model.graph.as_mut() else { return Ok(HashMap::new()) };
     everything_as_output(graph);
-    let open = |model: &ModelProto| runtime.open_unoptimized(&model.encode_to_vec(), data_folder);
+    let open = |model: &ModelProto| runtime.open_for_shapes(&model.encode_to_vec(), data_folder);
     let session = open(&model)?;
     let outputs = session.outputs().iter().filter_map(|output| Some((output.name().to_owned(), tensor_info(output)?)));
     let mut inferred: HashMap<String, TensorInfo> = outputs.collect();

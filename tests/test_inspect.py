@@ -76,7 +76,13 @@ def test_an_export_with_dynamic_dimensions_is_refused_for_them(decoder):
     assert report["dynamic_values"] > 0.9 * report["nodes"]
     assert sorted(report["symbols"]) == sorted(FIXED)
     reasons = {entry["reason"] for entry in report["refused"] if entry["op"] == "MatMul"}
-    assert reasons == {"input 0 has a dynamic dimension, batch_size"}
+    assert "input 0 has a dynamic dimension, batch_size" in reasons
+    # Older runtimes infer less of the shapes that depend on others.
+    assert reasons <= {
+        "input 0 has a dynamic dimension, batch_size",
+        "input 0 has a dynamic dimension",
+        "the shape of input 0 is not known",
+    }
 
 
 def test_an_export_with_fixed_dimensions_falls_apart_where_operators_are_not_taken(decoder):
@@ -182,7 +188,7 @@ def test_shapes_fix_dimensions_without_a_name(tmp_path):
         ({"dimensions": {"batch_size": -1}}, "dimensions=batch_size=-1: expected a size of at least 0"),
         (
             {"shapes": {"ids": [1, 8]}},
-            "shapes=ids: expected the graph's inputs are input_ids, attention_mask, position",
+            "shapes=ids: expected one of the inputs input_ids, attention_mask, position_ids",
         ),
         ({"shapes": {"input_ids": [1]}}, "shapes=[1]: expected 2 dimensions for input input_ids"),
         ({"shapes": {"input_ids": [1, -8]}}, "shapes=input_ids=-8: expected a size of at least 0"),

@@ -34,7 +34,7 @@ pub fn fix_dimensions(model: &mut ModelProto, fixed: &Fixed) -> Result<()> {
     for (name, shape) in &fixed.shapes {
         let inputs: Vec<String> = graph.input.iter().map(|input| input.name.clone()).collect();
         let Some(input) = graph.input.iter_mut().find(|input| &input.name == name) else {
-            return Err(refusal("shapes", name, &format!("the graph's inputs are {}", inputs.join(", "))));
+            return Err(refusal("shapes", name, &format!("one of the inputs {}", inputs.join(", "))));
         };
         fix_input(input, shape, &mut sizes)?;
     }
