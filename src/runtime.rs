@@ -134,6 +134,15 @@ impl Runtime {
         self.builder(threads, GraphOptimizationLevel::All)?.commit_from_file(path)
     }
 
+    /// Opens a session that is not to be run but to tell the shapes of its outputs. External data is in `data_folder`.
+    pub fn open_for_shapes(&self, model: &[u8], data_folder: &Path) -> Result<Session, ort::Error> {
+        let folder = data_folder.to_string_lossy();
+        // Folding constants makes more shapes known; in 1.21, inference alone does not look through `Shape`.
+        self.builder(1, GraphOptimizationLevel::Level1)?
+            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
+            .commit_from_memory(model)
+    }
+
     fn builder(&self, threads: usize, level: GraphOptimizationLevel) -> Result<SessionBuilder, ort::Error> {
         let mut builder = Session::builder(&self.environment)?;
         if self.cuda {

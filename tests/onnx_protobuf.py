@@ -1,8 +1,8 @@
 """Writes ONNX models without the `onnx` package: as much protobuf as `onnx_export.py` needs.
 
-In: operators, constants, inputs and outputs, in the order of the graph. Out: a model of opset 17,
-its large constants inside or in `NAME_data` beside it, written as they come. Field numbers are
-those of onnx.proto. Nothing here checks a graph; onnxruntime does.
+In: operators, constants, inputs and outputs, in the order of the graph. Out: a model of opset 17
+unless it asks for another, its large constants inside or in `NAME_data` beside it, written as they
+come. Field numbers are those of onnx.proto. Nothing here checks a graph; onnxruntime does.
 """
 
 import struct
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 OPSET, IR_VERSION = 17, 8
-ELEMENT_TYPES = {"float32": 1, "int64": 7, "bool": 9, "float16": 10}
+ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int32": 6, "int64": 7, "bool": 9, "float16": 10, "float64": 11}
 _EXTERNAL_BYTES = 1024  # smaller constants stay inside, as onnx's own writer leaves them
 _PAGE = 4096
 _CHUNK_BYTES = 64 << 20
@@ -41,7 +41,12 @@ def _message(fields: Sequence[tuple[int, Any]]) -> bytes:
     return b"".join(_field(number, value) for number, value in fields)
 
 
-def _attribute(name: str, value: int | float | Sequence[int]) -> bytes:
+def _attribute(name: str, value: int | float | str | bytes | Sequence[int]) -> bytes:
+    """Bytes are a graph."""
+    if isinstance(value, str):
+        return _message([(1, name), (4, value), (20, 3)])
+    if isinstance(value, bytes):
+        return _message([(1, name), (6, value), (20, 5)])
     if isinstance(value, float):
         return _message([(1, name), (2, value), (20, 1)])
     if isinstance(value, int):
@@ -69,10 +74,11 @@ def _chunks(values: Any, dtype: str) -> Iterator[bytes]:
 class GraphWriter:
     """One model on its way to a file. Values are known by their names, which the methods return."""
 
-    def __init__(self, path: Path, external_data: bool) -> None:
+    def __init__(self, path: Path, external_data: bool = False, opset: int = OPSET) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._nodes: list[tuple[str, tuple[str, ...], list[str], dict[str, Any]]] = []
+        self.opset = opset
+        self._nodes: list[tuple[str, tuple[str, ...], list[str], dict[str, Any], str]] = []
         self._small_constants: dict[tuple[Any, ...], str] = {}
         self._initializers: list[bytes] = []
         self._inputs: list[bytes] = []
@@ -104,9 +110,9 @@ class GraphWriter:
         self._initializers.append(_message(about))
         return name
 
-    def nodes_out(self, operator: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+    def nodes_out(self, operator: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         names = [f"{operator}_{len(self._nodes)}_{index}" for index in range(outputs)]
-        self._nodes.append((operator, inputs, names, attributes))
+        self._nodes.append((operator, inputs, names, attributes, domain))
         return names
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
@@ -127,17 +133,22 @@ class GraphWriter:
         self._outputs.insert(0 if first else len(self._outputs), _value_info(name, dtype, shape))
         return name
 
-    def save(self) -> None:
+    def graph(self) -> bytes:
+        """What has been written so far, as a graph: of the model, or of an attribute of a node in another."""
         graph = []
-        for index, (operator, inputs, outputs, attributes) in enumerate(self._nodes):
+        for index, (operator, inputs, outputs, attributes, domain) in enumerate(self._nodes):
             fields = [*((1, name) for name in inputs), *((2, name) for name in outputs)]
-            fields += [(3, f"{operator}_{index}"), (4, operator)]
+            fields += [(3, f"{operator}_{index}"), (4, operator), (7, domain)]
             fields += [(5, _attribute(name, value)) for name, value in attributes.items()]
             graph.append((1, _message(fields)))
         graph.append((2, "main_graph"))
         for number, messages in ((5, self._initializers), (11, self._inputs), (12, self._outputs)):
             graph += [(number, message) for message in messages]
-        opset = _message([(1, ""), (2, OPSET)])
-        self.path.write_bytes(_message([(1, IR_VERSION), (2, "ironvec tests"), (7, _message(graph)), (8, opset)]))
+        return _message(graph)
+
+    def save(self) -> None:
+        versions = {domain: 1 for *_, domain in self._nodes} | {"": self.opset}
+        opsets = [(8, _message([(1, domain), (2, version)])) for domain, version in versions.items()]
+        self.path.write_bytes(_message([(1, IR_VERSION), (2, "ironvec tests"), (7, self.graph()), *opsets]))
         if self._data is not None:
             self._data.close()

@@ -5,7 +5,7 @@ from typing import Any, TypedDict, final, type_check_only
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Embedder", "ModelError", "ProviderError", "registry", "version"]
+__all__ = ["Embedder", "ModelError", "ProviderError", "inspect", "registry", "version"]
 
 class ModelError(Exception):
     """A model file that is there but broken or unsupported: names the file and the field or tensor."""
@@ -22,6 +22,71 @@ class RegistryEntry(TypedDict):
     pypi: str | None
     sha256: dict[str, str]
     prompts: dict[str, str]
+
+@type_check_only
+class InspectedValue(TypedDict):
+    """An input or output. A dimension is a number, the name of a dynamic one, or None where that has no name."""
+
+    name: str
+    dtype: str
+    shape: list[int | str | None] | None
+
+@type_check_only
+class LargeInitializer(TypedDict):
+    name: str
+    shape: list[int]
+
+@type_check_only
+class Finding(TypedDict):
+    """One thing said of `count` nodes of an operator; `example` is the name of one of them, or of its output."""
+
+    op: str
+    reason: str
+    count: int
+    example: str
+
+@type_check_only
+class Inspection(TypedDict):
+    """What a graph is made of and what CoreML would take of it; JSON as it is.
+
+    A graph goes in whole where `taken == nodes and partitions == 1`. Nodes in subgraphs are counted, constants are not;
+    operators that are not ONNX's own have their domain before their name ("com.microsoft:RotaryEmbedding").
+    """
+
+    opsets: dict[str, int]
+    inputs: list[InspectedValue]
+    outputs: list[InspectedValue]
+    ops: dict[str, int]
+    nodes: int
+    taken: int
+    """Nodes that the provider takes and keeps: partitions of trivial operators only are given back."""
+    share: float
+    """taken / nodes"""
+    partitions: int
+    partition_sizes: list[int]
+    refused: list[Finding]
+    """Why the other nodes are not taken; the counts add up to nodes - taken."""
+    cautions: list[Finding]
+    """Nodes that are taken at a cost, or that compute something else than ONNX says."""
+    unchecked: list[Finding]
+    """Nodes counted as taken because ONNX Runtime lists their operator; under which conditions is not known here."""
+    max_rank: int
+    dynamic_values: int
+    unknown_shapes: int
+    symbols: list[str]
+    """Names of the inputs' dynamic dimensions."""
+    large_initializers: list[LargeInitializer]
+    """Those with a dimension over 16384."""
+
+def inspect(
+    path: str,
+    *,
+    runtime_dirs: list[str],
+    dimensions: dict[str, int] | None = None,
+    shapes: dict[str, list[int]] | None = None,
+    static_shapes: bool = True,
+) -> Inspection:
+    """Inspects an ONNX file; `ironvec.inspection.inspect` documents the arguments."""
 
 def registry() -> dict[str, RegistryEntry]:
     """models/registry.toml, compiled in: alias to entry."""

@@ -7,19 +7,22 @@ arguments that are wrong. No tracebacks for what a user can mend.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from . import ModelError, ProviderError, __version__
 from .demo import demo
+from .inspection import as_text, inspect
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        code = demo(options.model)
+        code = _run(options)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -28,10 +31,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (OSError, ModelError, ProviderError, ValueError) as error:
         sys.stdout.flush()
-        print(f"ironvec: error: {_printable(str(error))}", file=sys.stderr)
+        print(f"ironvec: error: {_printable(str(error), sys.stderr)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "inspect":
+        return _inspect(options)
+    return demo(options.model)
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    report = inspect(options.model, dimensions=dict(options.fix), shapes=dict(options.shape))
+    text = json.dumps(report, indent=2) if options.json else as_text(options.model, report)
+    print(_printable(text, sys.stdout))
+    return 0
+
+
+def _dimension(text: str) -> tuple[str, int]:
+    name, sizes = _assignment(text, "NAME=SIZE")
+    if len(sizes) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=SIZE")
+    return name, sizes[0]
+
+
+def _shape(text: str) -> tuple[str, list[int]]:
+    return _assignment(text, "INPUT=SIZE,SIZE")
+
+
+def _assignment(text: str, form: str) -> tuple[str, list[int]]:
+    # From the right: a graph may call an input or a dimension anything, "a=b" too.
+    name, _, sizes = text.rpartition("=")
+    try:
+        return name, [int(size) for size in sizes.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {form}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,10 +76,21 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     command = commands.add_parser("demo", help="embed three sentences and show what came out, and how fast")
     command.add_argument("--model", default="minilm", help="alias, checkpoint folder or hub id (default: minilm)")
+    command = commands.add_parser("inspect", help="say what CoreML would take of an ONNX file, and why not the rest")
+    command.add_argument("model", metavar="MODEL.onnx", help="the file; no other is read")
+    command.add_argument(
+        "--fix", action="append", default=[], type=_dimension, metavar="NAME=SIZE",
+        help="give a dynamic dimension a size, by its name in the graph: --fix batch_size=1 --fix sequence_length=64",
+    )  # fmt: skip
+    command.add_argument(
+        "--shape", action="append", default=[], type=_shape, metavar="INPUT=SIZE,SIZE",
+        help="give an input a shape: --shape input_ids=1,64",
+    )  # fmt: skip
+    command.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
 
 
-def _printable(message: str) -> str:
+def _printable(message: str, stream: TextIO) -> str:
     """The message with what the terminal cannot show escaped, so that reporting an error is not one itself."""
-    encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+    encoding = getattr(stream, "encoding", None) or "ascii"
     return message.encode(encoding, "backslashreplace").decode(encoding)

@@ -286,6 +286,7 @@ impl<'w> GraphBuilder<'w> {
             op_type: op_type.to_owned(),
             attribute: attributes.to_vec(),
             domain: domain.to_owned(),
+            ..Default::default()
         });
         Ok(value)
     }
@@ -322,7 +323,7 @@ impl<'w> GraphBuilder<'w> {
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
             opset_import,
-            metadata_props: Vec::new(),
+            ..Default::default()
         };
         Model { proto, quantized: self.quantized }
     }
@@ -353,7 +354,8 @@ fn value_info(name: &str, element: ElementType, shape: &[Size]) -> ValueInfoProt
         })
         .collect();
     let tensor_type = TensorTypeProto { elem_type: element as i32, shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+    let tensor = TypeProto { tensor_type: Some(tensor_type), ..Default::default() };
+    ValueInfoProto { name: name.to_owned(), r#type: Some(tensor) }
 }
 
 #[cfg(test)]

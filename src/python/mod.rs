@@ -2,6 +2,7 @@
 //! public face over it is `python/ironvec/embedder.py`; docstrings are in `_core.pyi`.
 
 mod arguments;
+mod inspect;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -311,6 +312,8 @@ impl PyEmbedder {
 
 #[pymodule(gil_used = true)]
 mod _core {
+    #[pymodule_export]
+    use super::inspect::inspect;
     use super::*;
     #[pymodule_export]
     use super::{ModelError, ProviderError, PyEmbedder};

@@ -1,0 +1,119 @@
+"""What an ONNX graph is made of, and what ONNX Runtime's CoreML provider would take of it.
+
+In: a path to an ONNX file, of ironvec's or anybody's; sizes for its dynamic dimensions. Out: a report, as a dict or as
+text. The rules were read from ONNX Runtime's sources; none of them was run on Apple hardware yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from . import _core
+from .resolve import onnxruntime_dirs
+
+if TYPE_CHECKING:
+    from ._core import Finding, InspectedValue, Inspection
+
+_EXAMPLE_WIDTH = 48
+
+
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    dimensions: Mapping[str, int] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    static_shapes: bool = True,
+) -> Inspection:
+    """Inspects an ONNX file. Weights are not read from other files.
+
+    Args:
+        path: The ONNX file.
+        dimensions: Sizes for dynamic dimensions, by the names that the graph gives them: `{"batch_size": 1}`.
+        shapes: Whole shapes for inputs, by the inputs' names: `{"input_ids": [1, 64]}`. A dimension with a name is
+            fixed wherever that name occurs.
+        static_shapes: Whether the provider is set up with `RequireStaticInputShapes`, as ironvec sets it up.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ModelError: It is no ONNX model, or ONNX Runtime does not open it.
+        ValueError: A dimension or input that the graph does not have, or a size that it cannot have.
+    """
+    return _core.inspect(
+        os.fspath(path),
+        runtime_dirs=onnxruntime_dirs(),
+        dimensions=dict(dimensions or {}),
+        shapes={name: list(shape) for name, shape in (shapes or {}).items()},
+        static_shapes=static_shapes,
+    )
+
+
+def as_text(path: str | os.PathLike[str], report: Inspection) -> str:
+    """The report for people, without a newline at its end."""
+    return "\n".join(_lines(os.path.basename(os.fspath(path)), report))
+
+
+def _lines(name: str, report: Inspection) -> Iterator[str]:
+    opsets = ", ".join(f"{domain} {version}" for domain, version in report["opsets"].items())
+    yield f"{name}: {report['nodes']:,} nodes; operator sets {opsets}"
+    for label, values in (("in", report["inputs"]), ("out", report["outputs"])):
+        yield from _table((label if index == 0 else "", *_described(value)) for index, value in enumerate(values))
+    ops = sorted(report["ops"].items(), key=lambda item: (-item[1], item[0]))
+    yield "  made of " + ", ".join(f"{count} {op}" for op, count in ops)
+    yield (
+        f"  highest rank {report['max_rank']}; values with a dynamic dimension {report['dynamic_values']:,}, "
+        f"of unknown shape {report['unknown_shapes']:,}"
+    )
+    for large in report["large_initializers"]:
+        yield f"  large: {large['name']} {large['shape']}"
+    yield ""
+    yield (
+        f"CoreML would take {report['taken']:,} of {report['nodes']:,} nodes ({report['share']:.1%}) "
+        f"in {_counted(report['partitions'], 'partition')}: {_advice(report)}"
+    )
+    for title, findings in (
+        ("Not taken", report["refused"]),
+        ("Taken, but", report["cautions"]),
+        ("Taken according to ONNX Runtime's list, conditions not checked", report["unchecked"]),
+    ):
+        if findings:
+            yield f"{title}:"
+            yield from _table(_row(finding) for finding in findings)
+    if report["symbols"] and report["dynamic_values"]:
+        yield "Dynamic dimensions can be fixed: " + " ".join(f"--fix {symbol}=N" for symbol in report["symbols"])
+    yield "The rules were read from ONNX Runtime's sources; they have not yet been run on Apple hardware."
+
+
+def _advice(report: Inspection) -> str:
+    if report["taken"] == report["nodes"]:
+        return "all of it." if report["partitions"] <= 1 else "all of it, but not in one piece."
+    return "the rest runs on the CPU, and every border costs a copy. One partition with every node is what pays."
+
+
+def _described(value: InspectedValue) -> tuple[str, str]:
+    shape = value["shape"]
+    dims = "of unknown shape" if shape is None else f"[{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
+    return value["name"], f"{value['dtype']} {dims}"
+
+
+def _row(finding: Finding) -> tuple[str, str, str]:
+    example = finding["example"]
+    if len(example) > _EXAMPLE_WIDTH:
+        example = f"{example[:_EXAMPLE_WIDTH]}..."
+    return f"{finding['count']:,}", finding["op"], f"{finding['reason']} ({example})"
+
+
+def _table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Rows with their columns aligned, the last one as it is."""
+    listed = list(rows)
+    if not listed:
+        return
+    widths = [max(len(row[column]) for row in listed) for column in range(len(listed[0]) - 1)]
+    for row in listed:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        yield "  " + "  ".join([*cells, row[-1]])
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
