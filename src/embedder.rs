@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::graph::Arithmetic;
 use crate::model::Spec;
 use crate::onnx_file::{self, ExportOptions};
-use crate::options::{EncodeOptions, Encoded, LoadOptions, OnTruncate, check, thread_count};
+use crate::options::{EncodeOptions, Encoded, LoadOptions, check, thread_count};
 use crate::pool;
 use crate::prefix::Prefix;
 use crate::provider::{self, Provider};
@@ -171,7 +171,7 @@ impl Embedder {
             threads: self.threads,
         };
         for_each_window(&distinct.texts, &how, |window| {
-            cut.extend(truncated(&window, call.max_length, options.on_truncate)?);
+            cut.extend(window.truncated(call.max_length, options.on_truncate)?);
             // An empty step: Ctrl-C is heard after tokenization too.
             proceed(after_batch(0))?;
             let mut runs = self.plan(&window.rows, &call, options.batch_size)?.into_iter().peekable();
@@ -282,18 +282,6 @@ struct Call {
 struct Group {
     prefix: Arc<Prefix>,
     rows: Vec<usize>,
-}
-
-/// Indices of the texts that were cut.
-fn truncated(window: &Window<'_>, max_length: usize, on_truncate: OnTruncate) -> Result<Vec<usize>> {
-    let texts = window.texts.iter().map(|(text_index, _)| *text_index).zip(&window.rows);
-    let longer: Vec<(usize, &TokenRow)> = texts.filter(|(_, row)| row.full_length > max_length).collect();
-    match longer.first() {
-        Some(&(text_index, row)) if on_truncate == OnTruncate::Refuse => {
-            Err(Error::TextTooLong { text_index, tokens: row.full_length, max_length })
-        }
-        _ => Ok(longer.into_iter().map(|(text_index, _)| text_index).collect()),
-    }
 }
 
 fn proceed(flow: ControlFlow<()>) -> Result<()> {

@@ -6,7 +6,8 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::options::OnTruncate;
 use crate::tokenize::{NumberedText, TextTokenizer, TokenRow};
 
 /// Texts of a window at most: enough for batches of nearly equal length.
@@ -46,6 +47,20 @@ pub struct Window<'a> {
     pub texts: &'a [NumberedText<'a>],
     /// Their tokens.
     pub rows: Vec<TokenRow>,
+}
+
+impl Window<'_> {
+    /// Indices of the texts that were cut.
+    pub fn truncated(&self, max_length: usize, on_truncate: OnTruncate) -> Result<Vec<usize>> {
+        let texts = self.texts.iter().map(|(text_index, _)| *text_index).zip(&self.rows);
+        let longer: Vec<(usize, &TokenRow)> = texts.filter(|(_, row)| row.full_length > max_length).collect();
+        match longer.first() {
+            Some(&(text_index, row)) if on_truncate == OnTruncate::Refuse => {
+                Err(Error::TextTooLong { text_index, tokens: row.full_length, max_length })
+            }
+            _ => Ok(longer.into_iter().map(|(text_index, _)| text_index).collect()),
+        }
+    }
 }
 
 /// How the rows of a call are made.

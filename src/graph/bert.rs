@@ -1,8 +1,9 @@
 //! The BERT encoder (transformers' `BertModel` without its pooler), in ONNX Runtime's fused operators.
 
-use super::builder::{Arithmetic, GraphBuilder, Size, Value};
+use super::builder::{GraphBuilder, Size, Value};
 use super::inputs;
 use super::layers::{add_and_norm, layer_norm_weights, linear};
+use super::model::Arithmetic;
 use super::proto::{AttributeProto, ElementType, TensorProto};
 use crate::error::Result;
 use crate::model::bert::{Activation, BertConfig};

@@ -3,16 +3,12 @@
 
 use std::collections::HashSet;
 
-use prost::Message;
-use safetensors::tensor::Dtype;
-
+use super::model::{Arithmetic, Model, QuantizedWeight};
 use super::proto::{
-    AttributeProto, Dimension, DimensionProto, ElementType, GraphProto, LOCATION_EXTERNAL, ModelProto, NodeProto,
-    OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
-    ValueInfoProto,
+    AttributeProto, Dimension, DimensionProto, ElementType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    StringStringEntryProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use crate::error::{Error, Result};
-use crate::quantize::Matrix;
 use crate::weights::Weights;
 
 /// ONNX Runtime's own operators (fused attention, skip + norm, …).
@@ -46,68 +42,13 @@ pub enum Size {
     Symbol(&'static str),
 }
 
-/// What matrix products with weights are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Arithmetic {
-    /// As the reference does.
-    #[default]
-    Float32,
-    /// The whole graph, on providers that compute in it.
-    Float16,
-    /// Weights with a scale for each output channel, activations with one for each row: see `quantized.rs`.
-    Int8,
-}
-
-impl Arithmetic {
-    /// The name that callers use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Arithmetic::Float32 => "float32",
-            Arithmetic::Float16 => "float16",
-            Arithmetic::Int8 => "int8",
-        }
-    }
-}
-
-/// A finished graph.
-#[derive(Debug)]
-pub struct Model {
-    /// The ONNX model. Weights point into the checkpoint's files.
-    pub proto: ModelProto,
-    /// Weights that are not in any file: the session is to be given them.
-    pub quantized: Vec<QuantizedWeight>,
-}
-
-impl Model {
-    /// The ONNX model as a file has it.
-    pub fn bytes(&self) -> Vec<u8> {
-        self.proto.encode_to_vec()
-    }
-
-    /// Nodes of its graph.
-    pub fn node_count(&self) -> usize {
-        self.proto.graph.as_ref().map_or(0, |graph| graph.node.len())
-    }
-}
-
-/// A weight that is made at load.
-#[derive(Debug)]
-pub struct QuantizedWeight {
-    /// What it is made of.
-    pub matrix: Matrix,
-    /// Initializer (inputs, outputs), int8.
-    pub values_name: String,
-    /// Initializer (outputs), float32.
-    pub scales_name: String,
-}
-
 /// A graph under construction over a checkpoint's weights.
 pub struct GraphBuilder<'w> {
-    weights: &'w Weights,
+    pub(super) weights: &'w Weights,
     arithmetic: Arithmetic,
-    graph: GraphProto,
+    pub(super) graph: GraphProto,
     names: HashSet<String>,
-    quantized: Vec<QuantizedWeight>,
+    pub(super) quantized: Vec<QuantizedWeight>,
 }
 
 impl<'w> GraphBuilder<'w> {
@@ -122,12 +63,7 @@ impl<'w> GraphBuilder<'w> {
         self.arithmetic
     }
 
-    /// The value of this name, where there is one already.
-    pub fn existing(&self, name: &str) -> Option<Value> {
-        self.names.contains(name).then(|| Value(name.to_owned()))
-    }
-
-    fn claim(&mut self, name: &str) -> Result<Value> {
+    pub(super) fn claim(&mut self, name: &str) -> Result<Value> {
         if self.names.insert(name.to_owned()) {
             Ok(Value(name.to_owned()))
         } else {
@@ -150,108 +86,6 @@ impl<'w> GraphBuilder<'w> {
     /// Makes a value a graph output.
     pub fn output(&mut self, value: &Value, element: ElementType, shape: &[Size]) {
         self.graph.output.push(value_info(value.name(), element, shape));
-    }
-
-    /// Whether the checkpoint has a tensor of this name.
-    pub fn has_weight(&self, tensor: &str) -> bool {
-        self.weights.contains(tensor)
-    }
-
-    /// A tensor of the checkpoint as float32; 16-bit tensors go through a Cast that the runtime folds at load.
-    pub fn weight(&mut self, tensor: &str, shape: &[usize]) -> Result<Value> {
-        let (value, element) = self.initializer(tensor, shape)?;
-        if element == ElementType::Float32 {
-            return Ok(value);
-        }
-        let to_float32 = AttributeProto::int("to", ElementType::Float32 as i64);
-        self.op(&format!("{tensor}.float32"), "Cast", &[&value], &[to_float32])
-    }
-
-    /// A tensor of the checkpoint in its own type, which stays mapped: for tables that are read by row.
-    pub fn table(&mut self, tensor: &str, shape: &[usize]) -> Result<Value> {
-        Ok(self.initializer(tensor, shape)?.0)
-    }
-
-    fn initializer(&mut self, tensor: &str, shape: &[usize]) -> Result<(Value, ElementType)> {
-        let place = self.weights.tensor(tensor, shape)?;
-        let element = match place.dtype {
-            Dtype::F16 => ElementType::Float16,
-            Dtype::BF16 => ElementType::BFloat16,
-            _ => ElementType::Float32,
-        };
-        let proto = TensorProto {
-            dims: dims(shape),
-            data_type: element as i32,
-            name: tensor.to_owned(),
-            external_data: external_data(&self.weights.location(place)?, place.offset, place.length),
-            data_location: Some(LOCATION_EXTERNAL),
-            ..Default::default()
-        };
-        Ok((self.tensor(proto)?, element))
-    }
-
-    /// An initializer as it is given.
-    pub fn tensor(&mut self, proto: TensorProto) -> Result<Value> {
-        let value = self.claim(&proto.name)?;
-        self.graph.initializer.push(proto);
-        Ok(value)
-    }
-
-    /// A matrix of the checkpoint in int8, (inputs, outputs), and the scale of each output. Their numbers are made when
-    /// the session is: see [`Model::quantized`].
-    pub fn quantized_weight(&mut self, tensor: &str, [outputs, inputs]: [usize; 2]) -> Result<[Value; 2]> {
-        self.weights.tensor(tensor, &[outputs, inputs])?;
-        let matrix = Matrix { tensor: tensor.to_owned(), outputs, inputs };
-        let values = self.claim(&format!("{tensor}.int8"))?;
-        let scales = self.claim(&format!("{tensor}.scales"))?;
-        for (value, element, shape) in
-            [(&values, ElementType::Int8, &[inputs, outputs][..]), (&scales, ElementType::Float32, &[outputs])]
-        {
-            let location =
-                StringStringEntryProto { key: "location".to_owned(), value: "given to the session".to_owned() };
-            self.graph.initializer.push(TensorProto {
-                dims: dims(shape),
-                data_type: element as i32,
-                name: value.name().to_owned(),
-                external_data: vec![location],
-                data_location: Some(LOCATION_EXTERNAL),
-                ..Default::default()
-            });
-        }
-        self.quantized.push(QuantizedWeight {
-            matrix,
-            values_name: values.name().to_owned(),
-            scales_name: scales.name().to_owned(),
-        });
-        Ok([values, scales])
-    }
-
-    /// A constant of one number, the same value wherever its name is asked for.
-    pub fn scalar(&mut self, name: &str, element: ElementType, bytes: &[u8]) -> Result<Value> {
-        if let Some(value) = self.existing(name) {
-            return Ok(value);
-        }
-        let value = self.claim(name)?;
-        self.graph.initializer.push(TensorProto {
-            data_type: element as i32,
-            name: name.to_owned(),
-            raw_data: Some(bytes.to_vec()),
-            ..Default::default()
-        });
-        Ok(value)
-    }
-
-    /// A constant list of integers (axes, sizes).
-    pub fn integers(&mut self, name: &str, values: &[i64]) -> Result<Value> {
-        let value = self.claim(name)?;
-        self.graph.initializer.push(TensorProto {
-            dims: dims(&[values.len()]),
-            data_type: ElementType::Int64 as i32,
-            name: name.to_owned(),
-            raw_data: Some(values.iter().flat_map(|number| number.to_le_bytes()).collect()),
-            ..Default::default()
-        });
-        Ok(value)
     }
 
     /// A node of the standard operators; its one output is named as the node.
@@ -377,7 +211,7 @@ mod tests {
         let (_folder, weights) = weights_of(&[("a", &[4]), ("b", &[2, 3])]);
         let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
         builder.weight("b", &[2, 3]).unwrap();
-        let model = ModelProto::decode(builder.finish().bytes().as_slice()).unwrap();
+        let model = builder.finish().proto;
         let tensor = &model.graph.unwrap().initializer[0];
         let external: Vec<_> =
             tensor.external_data.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();

@@ -1,6 +1,7 @@
 //! Parts that architectures share.
 
-use super::builder::{Arithmetic, GraphBuilder, Value};
+use super::builder::{GraphBuilder, Value};
+use super::model::Arithmetic;
 use super::proto::AttributeProto;
 use super::quantized;
 use crate::error::Result;

@@ -5,13 +5,15 @@ mod bert;
 pub mod builder;
 pub mod coreml;
 pub mod folding;
+mod initializers;
 mod layers;
+pub mod model;
 mod pooling;
 pub mod proto;
 mod quantized;
 mod qwen3;
 
-pub use builder::{Arithmetic, Model};
+pub use model::{Arithmetic, Model};
 
 use crate::error::{Error, Result};
 use crate::model::{Architecture, Spec};

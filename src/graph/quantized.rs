@@ -37,10 +37,10 @@ fn quantized_rows(builder: &mut GraphBuilder, x: &Value) -> Result<QuantizedRows
     let step = builder.scalar("int8.step", ElementType::Float32, &(1.0_f32 / 127.0).to_le_bytes())?;
     let zero_point = builder.scalar("int8.zero_point", ElementType::Uint8, &[ZERO_POINT])?;
     let (values_name, peaks_name) = (format!("{}.int8", x.name()), format!("{}.peaks", x.name()));
-    if let (Some(values), Some(peaks)) = (builder.existing(&values_name), builder.existing(&peaks_name)) {
+    if let (Some(values), Some(peaks)) = (builder.named(&values_name), builder.named(&peaks_name)) {
         return Ok(QuantizedRows { values, peaks, step, zero_point });
     }
-    let last_axis = match builder.existing("int8.last_axis") {
+    let last_axis = match builder.named("int8.last_axis") {
         Some(axis) => axis,
         None => builder.integers("int8.last_axis", &[-1])?,
     };

@@ -2,7 +2,9 @@
 //! public face over it is `python/ironvec/embedder.py`; docstrings are in `_core.pyi`.
 
 mod arguments;
+mod errors;
 mod inspect;
+mod report;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -10,56 +12,21 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2, ToPyArray};
-use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 
 use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
+use self::errors::{ModelError, ProviderError};
 use crate::embedder;
-use crate::error::Error;
 use crate::export;
 use crate::onnx_file::ExportOptions;
 use crate::options::{EncodeOptions, Encoded, LoadOptions};
 use crate::precision::Precision;
-use crate::registry::entries;
-
-pyo3::create_exception!(
-    ironvec,
-    ModelError,
-    pyo3::exceptions::PyException,
-    "A model file that is broken or unsupported."
-);
-pyo3::create_exception!(
-    ironvec,
-    ProviderError,
-    pyo3::exceptions::PyException,
-    "An execution provider, or ONNX Runtime itself, that cannot be used."
-);
 
 /// How often a running call takes the GIL to hear Ctrl-C and to report progress.
 const ATTENTION: Duration = Duration::from_millis(50);
-
-impl From<Error> for PyErr {
-    fn from(error: Error) -> Self {
-        let message = error.to_string();
-        match error {
-            Error::FileMissing { .. } => PyFileNotFoundError::new_err(message),
-            Error::Malformed { .. }
-            | Error::Unsupported { .. }
-            | Error::Tensor { .. }
-            | Error::TokenOutOfRange { .. }
-            | Error::Tokenize { .. }
-            | Error::Session { .. } => ModelError::new_err(message),
-            Error::TextTooLong { .. } | Error::Argument { .. } => PyValueError::new_err(message),
-            Error::Unwritable { .. } => PyOSError::new_err(message),
-            Error::Runtime { .. } | Error::Provider { .. } | Error::ProviderFailed { .. } => {
-                ProviderError::new_err(message)
-            }
-            Error::Graph { .. } | Error::Inference { .. } | Error::Interrupted => PyRuntimeError::new_err(message),
-        }
-    }
-}
 
 #[pyclass(name = "Embedder", module = "ironvec._core", frozen)]
 struct PyEmbedder {
@@ -241,22 +208,7 @@ impl PyEmbedder {
     }
 
     fn device_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (told, runtime) = (self.inner.report(), self.inner.runtime());
-        let report = PyDict::new(py);
-        report.set_item("provider", told.provider.name())?;
-        report.set_item("dtype", self.dtype())?;
-        report.set_item("threads", self.inner.threads())?;
-        report.set_item("nodes", told.nodes)?;
-        report.set_item("nodes_placed", told.nodes_placed)?;
-        report.set_item("partitions", told.partitions)?;
-        report.set_item("buckets", told.buckets.0)?;
-        report.set_item("open_buckets", told.buckets.1)?;
-        report.set_item("cache_folder", told.cache_folder.map(|folder| folder.display().to_string()))?;
-        report.set_item("available_providers", runtime.providers().iter().map(|it| it.name()).collect::<Vec<_>>())?;
-        report.set_item("runtime_version", runtime.version())?;
-        report.set_item("runtime_library", runtime.library().display().to_string())?;
-        report.set_item("runtime_build", ort::info())?;
-        Ok(report)
+        report::device_report(py, &self.inner)
     }
 }
 
@@ -327,19 +279,6 @@ mod _core {
     /// models/registry.toml: alias to what is known of the model.
     #[pyfunction]
     fn registry<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let models = PyDict::new(py);
-        let entries = entries().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-        for (alias, entry) in entries {
-            let model = PyDict::new(py);
-            model.set_item("hub_id", entry.hub_id)?;
-            model.set_item("files", entry.files)?;
-            model.set_item("package", entry.package)?;
-            model.set_item("package_path", entry.package_path)?;
-            model.set_item("pypi", entry.pypi)?;
-            model.set_item("sha256", entry.sha256)?;
-            model.set_item("prompts", entry.prompts)?;
-            models.set_item(alias, model)?;
-        }
-        Ok(models)
+        report::registry(py)
     }
 }

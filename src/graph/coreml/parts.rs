@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use super::{Draft, StaticShape};
 use crate::error::Result;
-use crate::graph::builder::{Arithmetic, GraphBuilder, Size, Value, dims, external_data};
+use crate::graph::Arithmetic;
+use crate::graph::builder::{GraphBuilder, Size, Value, dims, external_data};
 use crate::graph::folding::{Folded, Part, encode};
 use crate::graph::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, TensorProto};
 use crate::weights::Weights;
