@@ -98,7 +98,14 @@ def test_it_pickles(minilm_int8):
     np.testing.assert_allclose(copy.encode(TEXTS[:8]), minilm_int8.encode(TEXTS[:8]), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int4", "", "Float32"])
+@pytest.mark.parametrize("dtype", ["int4", "", "Float32"])
 def test_other_dtypes_are_refused_by_name(dtype):
-    with pytest.raises(ValueError, match=r'dtype.*"float32" or "int8"'):
+    with pytest.raises(ValueError, match=r'dtype.*expected "float32", "int8" or, with CoreML, "float16"'):
         Embedder("minilm", dtype=dtype)
+
+
+@pytest.mark.parametrize("provider", ["coreml-on-cpu", "cuda", "coreml"])
+def test_int8_is_for_the_cpu(provider):
+    with pytest.raises(ValueError, match=rf'dtype="int8": expected "float32" with provider="{provider}"; int8 is'):
+        Embedder("minilm", dtype="int8", provider=provider)
+    assert Embedder("minilm", dtype="int8", provider="cpu").device_report()["dtype"] == "int8"
