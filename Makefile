@@ -8,7 +8,7 @@ CARGO_SOURCES := Cargo.toml Cargo.lock pyproject.toml models/registry.toml $(she
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint develop test-pythons test-floor wheel bench bench-peers bench-memory bench-qwen3 clean
+.PHONY: demo test lint develop test-pythons test-floor wheel bench bench-peers bench-memory bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -58,6 +58,7 @@ test-floor: wheel
 
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py
+	$(BIN)/python benches/tokenization.py
 
 # Side by side with sentence-transformers, fastembed and a hand-written script, each in an environment of its own under
 # .bench/ (torch is 5 GB): PEERS="--peers script,fastembed --rounds 15" and so on, see benches/compare.py.
@@ -70,6 +71,10 @@ bench-memory: $(VENV)/.built
 # Qwen3 at true size, random weights: QWEN3=folder made by benches/make_qwen3.py.
 bench-qwen3: $(VENV)/.built
 	$(BIN)/python benches/qwen3.py $(QWEN3)
+
+# The CoreML flavour against the CPU's, both on the CPU: MiniLM, or MODEL_FOLDER=folder BUCKETS="128 512".
+bench-coreml: $(VENV)/.built $(VENV)/.tools
+	$(BIN)/python benches/coreml.py $(or $(MODEL_FOLDER),minilm) $(if $(BUCKETS),--buckets $(BUCKETS))
 
 clean:
 	rm -rf $(VENV) .venvs .bench dist target
