@@ -11,7 +11,6 @@ flavour's weights into a temporary folder (1.8 GB in float32 for Qwen3-Embedding
 import argparse
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -25,6 +24,8 @@ import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from turns import compare
+
 from coreml_graphs import broken_rules
 from ironvec import Embedder
 
@@ -32,21 +33,6 @@ TEXT = (
     "The ferry to the island leaves twice a day when the weather allows it, and it takes about an hour to cross "
     "the strait between them on a calm day in the summer. "
 )
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def compare(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Median seconds of each, and the median of their pairwise ratios, in turns A B A B."""
-    for work in (ours, theirs):
-        work()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    first, second = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return first, second, statistics.median(a / b for a, b in pairs)
 
 
 def optimised(path: Path, threads: int) -> Callable[[], object]:

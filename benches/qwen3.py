@@ -13,11 +13,10 @@ import platform
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
+from turns import compare
 
 from ironvec import Embedder
 
@@ -35,21 +34,6 @@ SENTENCE = (
     "The ferry to the island leaves twice a day when the weather allows it, and it takes about an hour to cross "
     "the strait between them on a calm day in the summer"
 )
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def compare(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float, float]:
-    """Median seconds of each, and the median of their pairwise ratios, in turns A B A B."""
-    for work in (ours, theirs):
-        work()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    first, second = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return first, second, statistics.median(a / b for a, b in pairs)
 
 
 def main() -> None:

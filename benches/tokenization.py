@@ -7,18 +7,11 @@
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import docstrings
+from turns import seconds
 
 from ironvec import Embedder
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:
