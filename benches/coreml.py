@@ -28,6 +28,7 @@ from turns import compare
 
 from coreml_graphs import broken_rules
 from ironvec import Embedder
+from ironvec.inspection import inspect
 
 TEXT = (
     "The ferry to the island leaves twice a day when the weather allows it, and it takes about an hour to cross "
@@ -87,8 +88,13 @@ def measure(cpu: Embedder, fixed: Embedder, bucket: int, rounds: int, folder: Pa
     )
     difference, cosine = np.abs(found - expected).max(), (found * expected).sum(axis=1).min()
     print(f"  bucket {bucket}, rows of {lengths} tokens: difference {difference:.1e}, lowest cosine {cosine:.6f}")
-    broken = broken_rules(Path(str(fixed.device_report()["cache_folder"])) / f"{bucket}.onnx")
-    print(f"    rules of the provider that are broken: {len(broken)} {broken[:3] or ''}")
+    graph = Path(str(fixed.device_report()["cache_folder"])) / f"{bucket}.onnx"
+    broken, seen = broken_rules(graph), inspect(graph)
+    print(
+        f"    {seen['taken']} of {seen['nodes']} nodes taken, {seen['partitions']} partition(s), "
+        f"rank {seen['max_rank']}, {len(seen['large_initializers'])} large initializers, "
+        f"{len(broken)} broken rules {broken[:3] or ''}"
+    )
     if not rounds:
         return
 

@@ -30,6 +30,9 @@ const TOKENIZER_STACK: usize = 64 << 20;
 /// embeds now and then should not hold the memory of its largest call.
 const KEPT_TOKENS: usize = 256;
 
+/// Rows copied between two looks at Ctrl-C: a few milliseconds.
+const COPIES_AT_A_TIME: usize = 4096;
+
 /// One loaded model. Any number of threads may call it.
 pub struct Embedder {
     spec: Spec,
@@ -184,10 +187,12 @@ impl Embedder {
             }
             Ok(())
         })?;
-        for &(copy, first) in &distinct.copies {
-            target.copy_within(first * call.dimension..(first + 1) * call.dimension, copy * call.dimension);
+        for copies in distinct.copies.chunks(COPIES_AT_A_TIME) {
+            for &(copy, first) in copies {
+                target.copy_within(first * call.dimension..(first + 1) * call.dimension, copy * call.dimension);
+            }
+            proceed(after_batch(copies.len()))?;
         }
-        proceed(after_batch(distinct.copies.len()))?;
         let copies = distinct.copies.iter().filter(|(_, first)| cut.contains(first)).count();
         Ok(Encoded { truncated: cut.len() + copies })
     }

@@ -186,6 +186,8 @@ def test_shapes_fix_dimensions_without_a_name(tmp_path):
     [
         ({"dimensions": {"batch": 1}}, "dimensions=batch: expected one of batch_size, past_sequence_length, sequence_"),
         ({"dimensions": {"batch_size": -1}}, "dimensions=batch_size=-1: expected a size of at least 0"),
+        ({"dimensions": {"batch_size": 10**20}}, f"batch_size={10**20}: expected a size of at most 2,147,483,647"),
+        ({"shapes": {"input_ids": [1, -(10**20)]}}, f"input_ids={-(10**20)}: expected a size of at most"),
         (
             {"shapes": {"ids": [1, 8]}},
             "shapes=ids: expected one of the inputs input_ids, attention_mask, position_ids",

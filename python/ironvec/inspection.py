@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._core import Finding, InspectedValue, Inspection
 
 _EXAMPLE_WIDTH = 48
+_LARGEST_SIZE = 2**31 - 1  # of a dimension, in ONNX Runtime's indices
 
 
 def inspect(
@@ -43,10 +44,16 @@ def inspect(
     return _core.inspect(
         os.fspath(path),
         runtime_dirs=onnxruntime_dirs(),
-        dimensions=dict(dimensions or {}),
-        shapes={name: list(shape) for name, shape in (shapes or {}).items()},
+        dimensions={name: _size(name, size) for name, size in (dimensions or {}).items()},
+        shapes={name: [_size(name, size) for size in shape] for name, shape in (shapes or {}).items()},
         static_shapes=static_shapes,
     )
+
+
+def _size(name: str, size: int) -> int:
+    if abs(size) > _LARGEST_SIZE:  # negative ones are named by what they were meant for
+        raise ValueError(f"{name}={size}: expected a size of at most {_LARGEST_SIZE:,}")
+    return size
 
 
 def as_text(path: str | os.PathLike[str], report: Inspection) -> str:

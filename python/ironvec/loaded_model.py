@@ -157,11 +157,14 @@ class LoadedModel:
 
         Files are written under temporary names and renamed; up to 256 MB of weights go into the file itself, more into
         `NAME.onnx_data` beside it. Tokenizer, truncation and normalisation stay out: the output `pooled` is
-        (batch, pooled vectors, hidden size).
+        (batch, pooled vectors, hidden size). For other programs: an Embedder reads the checkpoint itself.
 
         Args:
             path: Where to; a name that ends in ".onnx", in a folder that is there.
-            flavour: "cpu": token ids in, any batch and length, in ONNX Runtime's fused operators. "coreml": only what
+            flavour: "cpu": float32 whatever the model computes in, any batch and length, in ONNX Runtime's fused
+                operators; `input_ids` in, for BERT `attention_mask` (int32, 1 for a token), and, as the pooling needs
+                them, `pool_weights` (batch, vectors, length: each token's weight) and `pool_bias`; Qwen3's further
+                inputs are described in `src/graph/mod.rs`. "coreml": only what
                 the CoreML provider takes, of fixed batch and length; `inputs_embeds` in (the embedding table's rows;
                 for BERT the sum of word, position and type embeddings, before their LayerNorm), zeros in the padding,
                 and, as the model needs them, `mask_bias` (0 for a token, -1e4 for padding), `pool_w` (each token's
