@@ -1,0 +1,194 @@
+"""What was measured before choices in the engine were made; comments in the sources and CONTRIBUTING.md quote it.
+
+    python benches/choices.py norm | runs | int8 | loading EXPORT.onnx        (needs onnx: requirements/test.txt)
+
+norm     LayerNorm(x + bias + residual) for 1,024 tokens of 384, in one node and in three;
+runs     MiniLM's time a token by the tokens of a run, on one thread and on two;
+int8     MiniLM in int8: scales per row against one per batch, and how many bits weights and activations keep;
+loading  a float32 export of Qwen3 (benches/make_qwen3.py --export), its weights packed or not: to open, and to run.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from turns import compare, seconds
+
+from ironvec import Embedder
+
+MICROSOFT = "com.microsoft"
+
+
+def session(model: onnx.ModelProto | str, threads: int = 2, **entries: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.enable_mem_pattern, options.log_severity_level = threads, False, 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    for name, value in entries.items():
+        options.add_session_config_entry(f"session.{name}", value)
+    source = model if isinstance(model, str) else model.SerializeToString()
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def minilm() -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory() as folder:
+        Embedder("minilm").export(Path(folder) / "minilm.onnx")
+        return onnx.load(Path(folder) / "minilm.onnx")
+
+
+def feeds(ids: np.ndarray) -> dict[str, np.ndarray]:
+    rows, length = ids.shape
+    weights = np.full((rows, 1, length), 1 / length, np.float32)
+    return {"input_ids": ids.astype(np.int32), "attention_mask": np.ones((rows, length), np.int32),
+            "pool_weights": weights}  # fmt: skip
+
+
+def norm() -> None:
+    def graph(nodes: list[onnx.NodeProto]) -> onnxruntime.InferenceSession:
+        values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["M", 384]) for name in ("x", "r", "y")]
+        weights = [numpy_helper.from_array(np.ones(384, np.float32), name) for name in ("gamma", "beta", "bias")]
+        made = helper.make_graph(nodes, "norm", values[:2], values[2:], weights)
+        opsets = [helper.make_opsetid("", 20), helper.make_opsetid(MICROSOFT, 1)]
+        return session(helper.make_model(made, opset_imports=opsets, ir_version=9))
+
+    one = graph(
+        [helper.make_node("SkipLayerNormalization", ["x", "r", "gamma", "beta", "bias"], ["y"], domain=MICROSOFT)]
+    )
+    three = graph([
+        helper.make_node("Add", ["x", "bias"], ["biased"]), helper.make_node("Add", ["biased", "r"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "gamma", "beta"], ["y"]),
+    ])  # fmt: skip
+    states = np.random.default_rng(0).standard_normal((2, 1024, 384), dtype=np.float32)
+    inputs = {"x": states[0], "r": states[1]}
+    ours, theirs, ratio = compare(lambda: three.run(None, inputs), lambda: one.run(None, inputs), 101)
+    print(f"three nodes {ours * 1e3:.2f} ms, SkipLayerNormalization {theirs * 1e3:.2f} ms, ratio {ratio:.2f}")
+
+
+def runs() -> None:
+    model, random = minilm(), np.random.default_rng(0)
+    cases = [(session(model, threads), threads, tokens) for threads in (2, 1) for tokens in (64, 256, 512, 1024, 2048)]
+    times: dict[tuple[int, int], list[float]] = {}
+    for _ in range(9):
+        for opened, threads, tokens in cases:
+            inputs = feeds(random.integers(1000, 20000, (tokens // 32, 32)))
+            taken = seconds(lambda opened=opened, inputs=inputs: opened.run(None, inputs))
+            times.setdefault((threads, tokens), []).append(taken / tokens)
+    for (threads, tokens), taken in times.items():
+        print(f"{threads} threads, {tokens:4} tokens a run: {statistics.median(taken) * 1e6:.0f} us a token")
+
+
+def quantized(model: onnx.ModelProto, per_row: bool, weight_limit: int, activation_limit: int) -> onnx.ModelProto:
+    """The graph with every product in int8, as `src/graph/quantized.rs` has it or with one scale for a whole batch."""
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    graph, nodes, done = model.graph, [], set()
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+    def constant(name: str, value: Any) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    step, zero = constant("step", np.float32(1 / activation_limit)), constant("zero", np.uint8(128))
+    axis = constant("axis", np.array([-1]))
+
+    def linear(x: str, weight: str, output: str) -> None:
+        scales = np.abs(weights[weight]).max(axis=1) / np.float32(weight_limit)
+        values = constant(f"{weight}.int8", np.round(weights[weight] / scales[:, None]).astype(np.int8).T.copy())
+        scales_name = constant(f"{weight}.scales", scales)
+        if not per_row:
+            inputs = [x, values, scales_name]
+            nodes.append(helper.make_node("DynamicQuantizeMatMul", inputs, [output], domain=MICROSOFT))
+            return
+        if x not in done:
+            done.add(x)
+            nodes.append(helper.make_node("Abs", [x], [f"{x}.abs"]))
+            nodes.append(helper.make_node("ReduceMax", [f"{x}.abs", axis], [f"{x}.peak"], keepdims=1))
+            nodes.append(helper.make_node("Div", [x, f"{x}.peak"], [f"{x}.unit"]))
+            nodes.append(helper.make_node("QuantizeLinear", [f"{x}.unit", step, zero], [f"{x}.int8"]))
+        inputs = [f"{x}.int8", values, step, scales_name, zero]
+        nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [f"{output}.unscaled"], domain=MICROSOFT))
+        nodes.append(helper.make_node("Mul", [f"{output}.unscaled", f"{x}.peak"], [output]))
+
+    for node in graph.node:
+        if node.op_type == "FusedMatMul":
+            linear(node.input[0], node.input[1], node.output[0])
+        elif node.op_type == "Attention":
+            parts = [f"{node.name}.self.{part}" for part in ("query", "key", "value")]
+            for part in parts:
+                linear(node.input[0], f"{part}.weight", f"{part}.product")
+            inputs = [*(f"{part}.product" for part in parts), node.input[2], node.input[3]]
+            nodes.append(helper.make_node("MultiHeadAttention", inputs, node.output, domain=MICROSOFT, num_heads=12))
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def int8() -> None:
+    import docstrings
+
+    embedder, model = Embedder("minilm"), minilm()
+    texts = docstrings.choose(Embedder("minilm", max_length=512).count_tokens).mixed
+    rows = [np.array([row]) for row in embedder.tokenize(texts)]
+    opened = {"float32": session(model)} | {
+        f"scales per {'row' if per_row else 'batch'}, weights to {weight}, activations to {activation}": session(
+            quantized(model, per_row, weight, activation)
+        )
+        for per_row, weight, activation in ((True, 127, 127), (True, 63, 127), (True, 127, 63), (False, 127, 127))
+    }
+
+    def vectors(one: onnxruntime.InferenceSession) -> np.ndarray:
+        pooled = np.concatenate([one.run(None, feeds(row))[0][0] for row in rows])
+        return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+
+    inputs = feeds(np.random.default_rng(0).integers(1000, 20000, (32, 32)))
+    expected = vectors(opened["float32"])
+    for name, one in list(opened.items())[1:]:
+        cosines = (vectors(one) * expected).sum(axis=1)
+        _, _, ratio = compare(lambda: opened["float32"].run(None, inputs), lambda one=one: one.run(None, inputs), 15)
+        print(f"{name}: cosine {cosines.mean():.4f}, lowest {cosines.min():.4f}, {ratio:.2f} x the speed", flush=True)
+
+
+def loading(path: str) -> None:
+    for disabled in ("0", "1"):
+        start = time.perf_counter()
+        opened = session(path, disable_prepacking=disabled)
+        opening = time.perf_counter() - start
+        run = twelve_tokens(opened)
+        taken = statistics.median(seconds(run) for _ in range(9))
+        packed = "not packed" if disabled == "1" else "packed"
+        print(f"weights {packed}: opened in {opening:.2f} s, 12 tokens in {taken * 1e3:.0f} ms", flush=True)
+
+
+def twelve_tokens(opened: onnxruntime.InferenceSession) -> Callable[[], object]:
+    """A run of one row without a past."""
+    inputs: dict[str, np.ndarray] = {}
+    for value in opened.get_inputs():
+        is_past = len(value.shape) == 4  # (batch, heads, past, head size)
+        shape = (1, value.shape[1], 0, value.shape[3]) if is_past else (1, 12)
+        inputs[value.name] = np.ones(shape, np.float32 if is_past else np.int64)
+    output = [opened.get_outputs()[0].name]
+    return lambda: opened.run(output, inputs)
+
+
+def main() -> None:
+    parts: Mapping[str, Callable[..., None]] = {"norm": norm, "runs": runs, "int8": int8, "loading": loading}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=parts)
+    parser.add_argument("path", nargs="?")
+    options = parser.parse_args()
+    if options.part == "loading" and options.path is None:
+        sys.exit("loading needs the path of an export")
+    parts[options.part](*filter(None, [options.path]))
+
+
+if __name__ == "__main__":
+    main()
