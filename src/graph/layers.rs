@@ -27,7 +27,7 @@ pub fn layer_norm_weights(builder: &mut GraphBuilder, norm: &str, hidden_size: u
 }
 
 /// `LayerNorm(x + bias + residual)`. Three nodes: onnxruntime's SkipLayerNormalization does the same in one, and took three
-/// times as long for 1,024 tokens of 384 (`benches/choices.py`). A Gemm that adds the bias itself, on states of rank 2, changed nothing.
+/// to four times as long for 1,024 tokens of 384 (`benches/choices.py`). A Gemm that adds the bias itself, on states of rank 2, changed nothing.
 pub fn add_and_norm(
     builder: &mut GraphBuilder,
     name: &str,
