@@ -3,12 +3,12 @@
 use crate::tokenize::TokenRow;
 
 /// Padded tokens of a batch at most, unless one row alone is longer. MiniLM on two threads takes the same time per token
-/// from 256 to 1,024 tokens a run (within 2 %) and 7 % more at 2,048, where the activations leave the caches.
+/// from 256 to 2,048 tokens a run (within 5 %, `benches/choices.py`); what lies above this would be memory for nothing.
 pub const TOKEN_BUDGET: usize = 1024;
 
-/// What a run costs beside its tokens, in tokens, for each thread: with two threads 64 tokens take 15 % longer each than
-/// 512 do, which is 10 tokens a run, for MiniLM and for Qwen3 alike (there it is the time to stream the weights once).
-/// More threads shorten a token but not that share; how much was not measured beyond two.
+/// What a run costs beside its tokens, in tokens, for each thread: with two threads 64 tokens take 15 to 25 % longer each
+/// than 512 do, which is about 10 tokens a run. More threads shorten a token but not that share; how much was not
+/// measured beyond two.
 const RUN_TOKENS_PER_THREAD: usize = 5;
 
 /// Rows that are run together, as indices into the lengths planned, longest first.
