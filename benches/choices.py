@@ -1,14 +1,16 @@
 """What was measured before choices in the engine were made; comments in the sources and CONTRIBUTING.md quote it.
 
-    python benches/choices.py norm | runs | int8 | loading EXPORT.onnx        (needs onnx: requirements/test.txt)
+    python benches/choices.py norm | runs | profile | int8 | loading EXPORT.onnx    (needs onnx: requirements/test.txt)
 
 norm     LayerNorm(x + bias + residual) for 1,024 tokens of 384, in one node and in three;
 runs     MiniLM's time a token by the tokens of a run, on one thread, on two, and in two runs side by side;
+profile  where MiniLM's time goes in a run of 1,024 tokens, by operator, and its products' rate;
 int8     MiniLM in int8: scales per row against one per batch, and how many bits weights and activations keep;
 loading  a float32 export of Qwen3 (benches/make_qwen3.py --export), its weights packed or not: to open, and to run.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -77,7 +79,7 @@ def norm() -> None:
 def runs() -> None:
     model, random = minilm(), np.random.default_rng(0)
     opened = {threads: session(model, threads) for threads in (2, 1)}
-    cases = [(threads, tokens) for threads in opened for tokens in (64, 256, 512, 1024, 2048)]
+    cases = [(threads, tokens) for threads in opened for tokens in (32, 64, 256, 512, 1024, 2048)]
     times: dict[tuple[int, int], list[float]] = {}
     for _ in range(9):
         for threads, tokens in cases:
@@ -95,6 +97,29 @@ def runs() -> None:
     with ThreadPoolExecutor(2) as pool:
         _, _, ratio = compare(side_by_side, lambda: [opened[2].run(None, inputs) for _ in range(8)], 9)
     print(f"1,024 tokens twice on one thread each, against two threads one after the other: {ratio:.2f} of the time")
+
+
+def profile() -> None:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.enable_mem_pattern, options.enable_profiling = 2, False, True
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        opened = onnxruntime.InferenceSession(minilm().SerializeToString(), options, ["CPUExecutionProvider"])
+        inputs = feeds(np.random.default_rng(0).integers(1000, 20000, (32, 32)))
+        for _ in range(30):
+            opened.run(None, inputs)
+        events = json.loads(Path(opened.end_profiling()).read_text(encoding="utf-8"))
+    taken: dict[str, float] = {}
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            operator = event["args"]["op_name"]
+            taken[operator] = taken.get(operator, 0) + event["dur"] / 30
+    for operator, microseconds in sorted(taken.items(), key=lambda item: -item[1]):
+        print(f"{operator:24} {microseconds / 1e3:7.2f} ms {microseconds / sum(taken.values()):6.1%}")
+    # Of each layer's weights, 12 H² numbers, the three projections (3 H²) are in Attention.
+    flops = 2 * 1024 * 6 * (12 - 3) * 384**2
+    print(f"products outside Attention: {flops / taken['FusedMatMul'] / 1e3:.0f} GFLOP/s")
 
 
 def quantized(model: onnx.ModelProto, per_row: bool, weight_limit: int, activation_limit: int) -> onnx.ModelProto:
@@ -192,7 +217,9 @@ def twelve_tokens(opened: onnxruntime.InferenceSession) -> Callable[[], object]:
 
 
 def main() -> None:
-    parts: Mapping[str, Callable[..., None]] = {"norm": norm, "runs": runs, "int8": int8, "loading": loading}
+    parts: Mapping[str, Callable[..., None]] = {
+        "norm": norm, "runs": runs, "profile": profile, "int8": int8, "loading": loading,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=parts)
     parser.add_argument("path", nargs="?")

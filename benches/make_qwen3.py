@@ -1,11 +1,12 @@
 """Makes a Qwen3 embedding checkpoint of true size with random weights, for the benchmarks.
 
-    python benches/make_qwen3.py FOLDER --tokenizer PATH/TO/tokenizer.json [--config config.json] [--export]
+    python benches/make_qwen3.py FOLDER --tokenizer PATH/TO/tokenizer.json [--config config.json] [--export | --float32]
 
 In: a tokenizer.json, and a config.json where the shape is not to be that of Qwen3-Embedding-0.6B.
 Out: FOLDER as that checkpoint is published (bfloat16, 1.2 GB), the same bytes each time; with
-`--export` also FOLDER/onnx/model.onnx and its data file, the same weights in float32 (2.4 GB) in a
-graph with key/value caches. Goes tensor by tensor: less than 700 MB resident.
+`--float32` the same numbers in float32 (2.4 GB); with `--export` also FOLDER/onnx/model.onnx and
+its data file, the same weights in float32 (2.4 GB) in a graph with key/value caches. Goes tensor by
+tensor: less than 700 MB resident.
 """
 
 import argparse
@@ -39,29 +40,32 @@ PUBLISHED_CONFIG = {
 CHUNK = 16 << 20  # numbers drawn at once
 
 
-def write_random_tensor(file: BinaryIO, shape: tuple[int, ...], norm: bool, random: np.random.Generator) -> None:
-    """Normal numbers as bfloat16: deviation 0.02, and for a norm's weight 0.1 around 1."""
+def write_random_tensor(
+    file: BinaryIO, shape: tuple[int, ...], norm: bool, random: np.random.Generator, wide: bool
+) -> None:
+    """Normal numbers that bfloat16 holds, `wide` as float32: deviation 0.02, and for a norm's weight 0.1 around 1."""
     count = math.prod(shape)
     for start in range(0, count, CHUNK):
         values = random.standard_normal(min(CHUNK, count - start), dtype=np.float32)
         values *= np.float32(0.1 if norm else 0.02)
         values += np.float32(norm)
-        file.write(values.view("<u2")[1::2].tobytes())  # the upper halves
+        bits = values.view("<u4") & 0xFFFF0000 if wide else values.view("<u2")[1::2]  # the upper halves
+        file.write(bits.tobytes())
 
 
-def write_checkpoint(path: Path, config: Mapping[str, Any]) -> None:
+def write_checkpoint(path: Path, config: Mapping[str, Any], wide: bool) -> None:
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     shapes, end = tensor_shapes(config), 0
     for name, shape in shapes.items():
-        size = 2 * math.prod(shape)
-        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
+        size = (4 if wide else 2) * math.prod(shape)
+        header[name] = {"dtype": "F32" if wide else "BF16", "shape": shape, "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for index, (name, shape) in enumerate(shapes.items()):
-            write_random_tensor(file, shape, name.endswith("norm.weight"), np.random.default_rng([0, index]))
+            write_random_tensor(file, shape, name.endswith("norm.weight"), np.random.default_rng([0, index]), wide)
 
 
 class StoredTensor:
@@ -110,7 +114,10 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--export", action="store_true")
+    parser.add_argument("--float32", action="store_true")
     options = parser.parse_args()
+    if options.export and options.float32:
+        parser.error("--export is made from the bfloat16 checkpoint")
     folder: Path = options.folder
     config = json.loads(options.config.read_text(encoding="utf-8")) if options.config else PUBLISHED_CONFIG
 
@@ -119,7 +126,7 @@ def main() -> None:
     shutil.copyfile(options.tokenizer, folder / "tokenizer.json")
     write_module_files(folder, hidden=config["hidden_size"])
     weights = folder / "model.safetensors"
-    write_checkpoint(weights, config)
+    write_checkpoint(weights, config, options.float32)
     print(f"{weights}: {weights.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - start:.1f} s")
     if options.export:
         start = time.perf_counter()

@@ -26,11 +26,11 @@ use crate::window::{DistinctTexts, Tokenization, Window, for_each_window};
 const TOKENIZER_STACK: usize = 64 << 20;
 
 /// Tokens of a run up to which the memory of its intermediate values is kept for the next one (a few MiB). A window of
-/// texts that needed more gives it back with its last run: taking it again costs 1 % of a full run, and a process that
-/// embeds now and then should not hold the memory of its largest call.
+/// texts that needed more gives it back with its last run: a process that embeds now and then should not hold the memory
+/// of its largest call, and one short text should not pay for taking it again.
 const KEPT_TOKENS: usize = 256;
 
-/// Rows copied between two looks at Ctrl-C: a few milliseconds.
+/// Rows copied between two looks at Ctrl-C.
 const COPIES_AT_A_TIME: usize = 4096;
 
 /// One loaded model. Any number of threads may call it.
