@@ -6,9 +6,9 @@ use crate::tokenize::TokenRow;
 /// from 256 to 2,048 tokens a run (within 5 %, `benches/choices.py`); what lies above this would be memory for nothing.
 pub const TOKEN_BUDGET: usize = 1024;
 
-/// What a run costs beside its tokens, in tokens, for each thread: with two threads 64 tokens take 15 to 25 % longer each
-/// than 512 do, which is about 10 tokens a run. More threads shorten a token but not that share; how much was not
-/// measured beyond two.
+/// What a run costs beside its tokens, in tokens, for each thread: with two threads, 32 tokens take 29 % longer each than
+/// 512 do, which is 9 tokens a run (`benches/choices.py`). More threads shorten a token but not that share; how much was
+/// not measured beyond two.
 const RUN_TOKENS_PER_THREAD: usize = 5;
 
 /// Rows that are run together, as indices into the lengths planned, longest first.
