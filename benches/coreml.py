@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from turns import compare
 
-from coreml_graphs import broken_rules
 from ironvec import Embedder
 from ironvec.inspection import inspect
+from kit.coreml_graphs import broken_rules
 
 TEXT = (
     "The ferry to the island leaves twice a day when the weather allows it, and it takes about an hour to cross "

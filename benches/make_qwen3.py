@@ -25,9 +25,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from checkpoints import write_json
-from onnx_export import write_decoder_export
-from qwen3_checkpoints import tensor_shapes, write_module_files
+from kit.checkpoints import write_json
+from kit.onnx_export import write_decoder_export
+from kit.qwen3_checkpoints import tensor_shapes, write_module_files
 
 PUBLISHED_CONFIG = {
     "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 151669, "hidden_size": 1024,

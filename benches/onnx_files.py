@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from onnx_export import write_encoder_export
+from kit.onnx_export import write_encoder_export
 
 _TOKENIZER_FILES = ("config.json", "tokenizer.json", "special_tokens_map.json")
 

@@ -18,7 +18,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE / "golden"))
 
-from checkpoints import Checkpoint, write_bert  # noqa: E402
+from kit.checkpoints import Checkpoint, write_bert  # noqa: E402
 
 
 @pytest.fixture(scope="session")

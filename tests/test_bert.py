@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-import bert_reference
-from checkpoints import MODULE_TYPES_5_4, MODULE_TYPES_6, Checkpoint, write_safetensors
 from ironvec import Embedder
+from kit import bert_reference
+from kit.checkpoints import MODULE_TYPES_5_4, MODULE_TYPES_6, Checkpoint, write_safetensors
 
 TEXTS = [
     "",

@@ -2,10 +2,10 @@
 
 import pytest
 
-from checkpoints import write_bert
 from ironvec import Embedder
 from ironvec.inspection import inspect
-from qwen3_checkpoints import write_qwen3
+from kit.checkpoints import write_bert
+from kit.qwen3_checkpoints import write_qwen3
 
 CHECKPOINTS = {
     "bert": lambda folder: write_bert(folder),

@@ -13,11 +13,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from checkpoints import write_bert
-from coreml_graphs import broken_rules
 from ironvec import Embedder, ModelError, ProviderError
-from onnx_export import write_encoder_export
-from qwen3_checkpoints import write_qwen3
+from kit.checkpoints import write_bert
+from kit.coreml_graphs import broken_rules
+from kit.onnx_export import write_encoder_export
+from kit.qwen3_checkpoints import write_qwen3
 from texts import TEXTS
 
 PROVIDER = os.environ.get("IRONVEC_TEST_PROVIDER", "coreml-on-cpu")

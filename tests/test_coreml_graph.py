@@ -9,12 +9,11 @@ import onnx
 import onnx.reference
 import pytest
 
-import bert_reference
-import qwen3_reference
-from checkpoints import write_bert
-from coreml_graphs import broken_rules, feeds, read_checkpoint, run, unoptimised
 from ironvec import Embedder, ModelError
-from qwen3_checkpoints import write_qwen3
+from kit import bert_reference, qwen3_reference
+from kit.checkpoints import write_bert
+from kit.coreml_graphs import broken_rules, feeds, read_checkpoint, run, unoptimised
+from kit.qwen3_checkpoints import write_qwen3
 
 TEXTS = [
     "",
@@ -238,7 +237,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
 
 
 def test_an_export_of_others_is_not_exported(tmp_path):
-    from onnx_export import write_encoder_export
+    from kit.onnx_export import write_encoder_export
 
     checkpoint = write_bert(tmp_path / "bert")
     write_encoder_export(checkpoint.folder / "model.onnx", checkpoint)

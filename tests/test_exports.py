@@ -7,12 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-import bert_reference
-import qwen3_reference
-from checkpoints import write_bert
 from ironvec import Embedder, ModelError
-from onnx_export import write_decoder_export, write_encoder_export
-from qwen3_checkpoints import write_qwen3
+from kit import bert_reference, qwen3_reference
+from kit.checkpoints import write_bert
+from kit.onnx_export import write_decoder_export, write_encoder_export
+from kit.qwen3_checkpoints import write_qwen3
 
 TEXTS = ["", "paris", "the capital of france is paris", "cook pasta in water " * 9, "zzz ÄÖÜ 漢字", "a"]
 TOLERANCE = {"float32": 1e-5, "float16": 2e-3}

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import write_bert
 from ironvec import Embedder
+from kit.checkpoints import write_bert
 
 TEXTS = ["the capital of france is paris", "", "cook pasta", "a cat sat on the mat"]
 PROMPTS = {"query": "query: ", "passage": "passage: "}

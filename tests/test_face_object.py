@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import ironvec
-from checkpoints import write_bert
 from ironvec import Embedder
+from kit.checkpoints import write_bert
 
 TEXTS = ["the capital of france is paris", "", "cook pasta", "a cat sat on the mat"]
 

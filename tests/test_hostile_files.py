@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import safetensors_bytes, write_json, write_safetensors
 from ironvec import Embedder, ModelError
+from kit.checkpoints import safetensors_bytes, write_json, write_safetensors
 
 F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
 TWO = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import write_bert
-from hub_machine import TEXTS, Machine
-from hub_server import HubServer, Repository, write_ballast
 from ironvec import Embedder
 from ironvec.hub_cache import description_files, weight_files
-from onnx_export import write_decoder_export
-from qwen3_checkpoints import write_qwen3
+from kit.checkpoints import write_bert
+from kit.hub_machine import TEXTS, Machine
+from kit.hub_server import HubServer, Repository, write_ballast
+from kit.onnx_export import write_decoder_export
+from kit.qwen3_checkpoints import write_qwen3
 
 pytest.importorskip("huggingface_hub")
 

@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pytest
 
-from checkpoints import write_bert
 from ironvec import ModelError
 from ironvec.cli import main
 from ironvec.inspection import inspect
-from onnx_export import write_decoder_export, write_encoder_export
-from onnx_protobuf import GraphWriter
-from qwen3_checkpoints import write_qwen3
+from kit.checkpoints import write_bert
+from kit.onnx_export import write_decoder_export, write_encoder_export
+from kit.onnx_protobuf import GraphWriter
+from kit.qwen3_checkpoints import write_qwen3
 
 FIXED = {"batch_size": 1, "sequence_length": 8, "past_sequence_length": 2, "total_sequence_length": 10}
 DOES_NOT_TAKE = "the provider does not take this operator"

@@ -12,7 +12,7 @@ import pytest
 from onnxruntime.tools.mobile_helpers import usability_checker
 
 from ironvec.inspection import inspect
-from onnx_protobuf import GraphWriter
+from kit.onnx_protobuf import GraphWriter
 
 LIST = "coreml_supported_mlprogram_ops.md"
 LISTED = set(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ironvec.inspection import inspect
-from onnx_protobuf import GraphWriter
+from kit.onnx_protobuf import GraphWriter
 
 Operand = tuple[str, list[int | str]] | np.ndarray | None
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-import qwen3_reference
-from bert_reference import embed
-from checkpoints import Checkpoint, write_bert, write_safetensors
 from ironvec import Embedder, ModelError
-from onnx_export import write_encoder_export
-from qwen3_checkpoints import write_qwen3
+from kit import qwen3_reference
+from kit.bert_reference import embed
+from kit.checkpoints import Checkpoint, write_bert, write_safetensors
+from kit.onnx_export import write_encoder_export
+from kit.qwen3_checkpoints import write_qwen3
 from texts import TEXTS
 
 SHORT_TEXTS = ["", "paris", "the capital of france is paris", "cook pasta in water " * 20, "zzz unknown", "a"]

@@ -8,8 +8,8 @@ import pytest
 
 from ironvec import Embedder
 from ironvec.resolve import resolve
-from onnx_export import write_decoder_export
-from qwen3_checkpoints import write_qwen3
+from kit.onnx_export import write_decoder_export
+from kit.qwen3_checkpoints import write_qwen3
 
 TEXTS = ["the capital of france is paris", "", "cook pasta"]
 

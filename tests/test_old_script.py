@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import qwen3_reference
 from ironvec import Embedder, get_detailed_instruct
-from onnx_export import write_decoder_export
-from qwen3_checkpoints import write_qwen3
+from kit import qwen3_reference
+from kit.onnx_export import write_decoder_export
+from kit.qwen3_checkpoints import write_qwen3
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "old_script.py"
 TASK = "Given a web search query, retrieve relevant passages that answer the query"

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from checkpoints import write_bert
 from ironvec import Embedder
+from kit.checkpoints import write_bert
 
 WORDS = "the capital of france is paris cook pasta in water a cat dog sat on mat red blue green".split()  # noqa: SIM905
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

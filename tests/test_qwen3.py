@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import qwen3_reference
-from bert_reference import pool
 from ironvec import Embedder, ModelError
-from qwen3_checkpoints import write_qwen3
+from kit import qwen3_reference
+from kit.bert_reference import pool
+from kit.qwen3_checkpoints import write_qwen3
 
 TEXTS = [
     "",

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from checkpoints import write_bert
-from qwen3_checkpoints import write_qwen3
+from kit.checkpoints import write_bert
+from kit.qwen3_checkpoints import write_qwen3
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="read from /proc, or set with sched_setaffinity")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from checkpoints import write_bert
 from ironvec import Embedder
+from kit.checkpoints import write_bert
 
 WORDS = ["the", "capital", "of", "france", "is", "paris", "cook", "pasta", "in", "water"]
 COUNT = 20_000  # more than two windows of 8,192

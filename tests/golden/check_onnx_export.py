@@ -20,11 +20,10 @@ import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import bert_reference
-import qwen3_reference
-from checkpoints import write_bert
-from onnx_export import write_decoder_export, write_encoder_export
-from qwen3_checkpoints import write_qwen3
+from kit import bert_reference, qwen3_reference
+from kit.checkpoints import write_bert
+from kit.onnx_export import write_decoder_export, write_encoder_export
+from kit.qwen3_checkpoints import write_qwen3
 
 TOLERANCES = {"float32": 1e-5, "float16": 2e-3}
 TEXTS = ["What is the capital of France?", "cat", "", "cook pasta in the river " * 5, "the dogs 12.5!"]

@@ -22,9 +22,9 @@ from tokenizers import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import qwen3_checkpoints as checkpoints
-import qwen3_reference as reference
-from checkpoints import MODULE_TYPES_6
+from kit import qwen3_checkpoints as checkpoints
+from kit import qwen3_reference as reference
+from kit.checkpoints import MODULE_TYPES_6
 
 TOLERANCE = 1e-5
 TEXTS = [

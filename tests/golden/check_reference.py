@@ -22,8 +22,8 @@ from tokenizers import Tokenizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import bert_reference as reference
-import checkpoints
+from kit import bert_reference as reference
+from kit import checkpoints
 
 TOLERANCE = 1e-5
 TEXTS = [

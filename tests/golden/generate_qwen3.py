@@ -32,7 +32,7 @@ from sentence_transformers import SentenceTransformer
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from qwen3_checkpoints import write_qwen3  # noqa: E402
+from kit.qwen3_checkpoints import write_qwen3  # noqa: E402
 
 PACKAGES = ("torch", "transformers", "sentence-transformers", "tokenizers", "numpy")
 OPTIONS = {

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bert_reference import Tensors, pool
+from kit.bert_reference import Tensors, pool
 
 PREFIX = "model."
 

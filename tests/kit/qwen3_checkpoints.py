@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-import checkpoints
-from checkpoints import Checkpoint, as_stored, pooling_config, write_json, write_safetensors
+from kit import checkpoints
+from kit.checkpoints import Checkpoint, as_stored, pooling_config, write_json, write_safetensors
 
 END_TOKEN = "<|endoftext|>"  # ends each row, and pads
 SPECIAL_TOKENS = (END_TOKEN, "<|im_start|>", "<|im_end|>")

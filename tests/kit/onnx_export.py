@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx_protobuf import GraphWriter
+from kit.onnx_protobuf import GraphWriter
 
 TOKENS = ("batch_size", "sequence_length")
 MASKED = np.float32(np.finfo(np.float32).min)

@@ -1,0 +1,1 @@
+"""What the tests share: tiny checkpoints, references in NumPy, ONNX files, a hub."""
