@@ -7,19 +7,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use crate::batch::{self, Batch, Limits, PaddedBatch};
-use crate::engine::{Engine, Report};
+use crate::batches::plan::{self, Batch, Limits, PaddedBatch};
+use crate::batches::pool;
+use crate::batches::prefix::Prefix;
 use crate::error::{Error, Result};
-use crate::graph::Arithmetic;
-use crate::model::Spec;
-use crate::onnx_file::{self, ExportOptions};
+use crate::lowering::Arithmetic;
+use crate::lowering::export::{self, ExportOptions};
 use crate::options::{EncodeOptions, Encoded, LoadOptions, check, thread_count};
-use crate::pool;
-use crate::prefix::Prefix;
-use crate::provider::{self, Provider};
-use crate::runtime::Runtime;
-use crate::tokenize::{NumberedText, TextTokenizer, TokenRow};
-use crate::window::{DistinctTexts, Tokenization, Window, for_each_window};
+use crate::sessions::engine::{Engine, Report};
+use crate::sessions::provider::{self, Provider};
+use crate::sessions::runtime::Runtime;
+use crate::spec::Spec;
+use crate::texts::tokenize::{NumberedText, TextTokenizer, TokenRow};
+use crate::texts::window::{DistinctTexts, Tokenization, Window, for_each_window};
 
 /// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
 /// asks for it.
@@ -200,14 +200,14 @@ impl Embedder {
     /// The batches of a window, each with the prefix that its rows share, which may be empty.
     fn plan(&self, rows: &[TokenRow], call: &Call, batch_size: Option<usize>) -> Result<Vec<(Batch, Arc<Prefix>)>> {
         let limits = Limits {
-            token_budget: batch::TOKEN_BUDGET,
+            token_budget: plan::TOKEN_BUDGET,
             max_rows: self.engine.rows_per_run(batch_size),
             threads: self.threads,
         };
         let mut runs = Vec::new();
         for Group { prefix, rows: members } in self.groups(rows, call)? {
             let lengths: Vec<usize> = members.iter().map(|&row| rows[row].ids.len() - prefix.tokens.len()).collect();
-            for mut batch in batch::plan(&lengths, limits) {
+            for mut batch in plan::plan(&lengths, limits) {
                 batch.rows.iter_mut().for_each(|row| *row = members[*row]);
                 runs.push((batch, Arc::clone(&prefix)));
             }
@@ -263,7 +263,7 @@ impl Embedder {
 
     /// Writes the model's graph and weights as an ONNX file; returns the files.
     pub fn export(&self, path: &Path, options: &ExportOptions) -> Result<Vec<PathBuf>> {
-        onnx_file::export(&self.spec, path, options, self.max_length)
+        export::export(&self.spec, path, options, self.max_length)
     }
 
     /// Token ids as the model sees them: special tokens added, cut at `max_length`.

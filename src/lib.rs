@@ -12,35 +12,17 @@
 //! Lints hold the line that no user or file data can panic: `unwrap`, `expect` and `panic!` warn, and warnings fail CI.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod batch;
-pub mod bucketed;
-pub mod buckets;
-pub mod cache;
-pub mod coverage;
-pub mod decoder;
+pub mod architectures;
+pub mod batches;
+pub mod checkpoint;
 pub mod embedder;
-pub mod embeddings;
-pub mod engine;
 pub mod error;
-pub mod export;
-pub mod graph;
-pub mod identity;
 pub mod inspect;
-pub mod model;
-pub mod onnx_file;
+pub mod lowering;
 pub mod options;
-pub mod pool;
-pub mod precision;
-pub mod prefix;
-pub mod provider;
 #[cfg(feature = "python")]
 mod python;
-pub mod quantize;
 pub mod registry;
-pub mod runtime;
-pub mod session;
-pub mod shapes;
-pub mod tensors;
-pub mod tokenize;
-pub mod weights;
-pub mod window;
+pub mod sessions;
+pub mod spec;
+pub mod texts;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::thread;
 
 use crate::error::{Error, Result};
-use crate::graph::Arithmetic;
-use crate::provider::Provider;
+use crate::lowering::Arithmetic;
+use crate::sessions::provider::Provider;
 
 /// How an [`Embedder`](crate::embedder::Embedder) is loaded.
 #[derive(Debug, Default)]

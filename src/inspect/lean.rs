@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{Error, Result};
-use crate::graph::proto::{
+use crate::lowering::onnx::proto::{
     Dimension, DimensionProto, GraphProto, LOCATION_EXTERNAL, ModelProto, TensorProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto,
 };

@@ -2,6 +2,7 @@
 //! Knows neither files nor ONNX Runtime: `coverage.rs` brings both together.
 
 mod conditions;
+pub mod coverage;
 pub mod lean;
 mod operands;
 mod partitions;
@@ -20,7 +21,7 @@ pub use self::report::{Finding, Large, Outlet, Report};
 use self::rules::{Verdict, judge};
 pub use self::values::{Dim, TensorInfo};
 use self::values::{Values, is_constant, is_standard};
-use crate::graph::proto::{FunctionId, GraphProto, ModelProto, NodeProto};
+use crate::lowering::onnx::proto::{FunctionId, GraphProto, ModelProto, NodeProto};
 
 /// A table with a dimension above this stays on the CPU; up to ONNX Runtime 1.22 any input's dimensions were held to it.
 const LARGE: i64 = 16384;
@@ -129,7 +130,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::proto::AttributeProto;
+    use crate::lowering::onnx::proto::AttributeProto;
 
     fn node(name: &str, op_type: &str, domain: &str, input: &str) -> NodeProto {
         NodeProto {

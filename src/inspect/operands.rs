@@ -1,7 +1,7 @@
 //! A node and the graph's values in, what the rules ask of it out: an input's type, shape, numbers; an attribute.
 
 use super::values::{Dim, Values};
-use crate::graph::proto::{AttributeProto, NodeProto};
+use crate::lowering::onnx::proto::{AttributeProto, NodeProto};
 
 /// A node with what is known of its inputs.
 pub struct Operands<'g> {

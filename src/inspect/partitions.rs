@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::graph::proto::{GraphProto, NodeProto};
+use crate::lowering::onnx::proto::{GraphProto, NodeProto};
 
 /// Operators that a partition must not consist of alone: the provider gives it back.
 const TRIVIAL: [&str; 9] =

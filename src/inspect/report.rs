@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::LARGE;
 use super::values::{Dim, TensorInfo, Values, is_standard};
-use crate::graph::proto::{GraphProto, ModelProto};
+use crate::lowering::onnx::proto::{GraphProto, ModelProto};
 
 /// What a graph is made of and what CoreML would take of it.
 #[derive(Debug, Default, Serialize)]

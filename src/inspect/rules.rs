@@ -5,7 +5,7 @@ use super::conditions::anything;
 use super::operands::Operands;
 use super::table::{Condition, LISTED, NOT_TAKEN, TABLE, Types};
 use super::values::{Dim, element_name, is_standard};
-use crate::graph::proto::ElementType;
+use crate::lowering::onnx::proto::ElementType;
 
 const FLOAT32: i32 = ElementType::Float32 as i32;
 const FLOAT16: i32 = ElementType::Float16 as i32;
@@ -110,9 +110,9 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::graph::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
     use crate::inspect::TensorInfo;
     use crate::inspect::values::Values;
+    use crate::lowering::onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
     /// Judges a node whose inputs are `a`, `b`, … of these types and shapes; those in upper case are constants.
     fn judged(op_type: &str, inputs: &[(&str, i32, &[i64])], attributes: &[AttributeProto]) -> Verdict {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Serialize, Serializer};
 
-use crate::graph::proto::{
+use crate::lowering::onnx::proto::{
     Dimension, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto,
 };
 
@@ -179,7 +179,7 @@ fn constant_integers(node: &NodeProto) -> Option<Vec<i64>> {
 
 /// An int64 tensor's numbers, where they are still there (weights are dropped on the way) and as many as its shape says.
 fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
-    const INT64: i32 = crate::graph::proto::ElementType::Int64 as i32;
+    const INT64: i32 = crate::lowering::onnx::proto::ElementType::Int64 as i32;
     if tensor.data_type != INT64 {
         return None;
     }
@@ -194,7 +194,7 @@ fn integers(tensor: &TensorProto) -> Option<Vec<i64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::proto::{AttributeProto, SparseTensorProto};
+    use crate::lowering::onnx::proto::{AttributeProto, SparseTensorProto};
 
     fn int64(name: &str, dims: &[i64], numbers: &[i64], raw: bool) -> TensorProto {
         let bytes = || numbers.iter().flat_map(|number| number.to_le_bytes()).collect();

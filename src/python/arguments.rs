@@ -9,10 +9,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
+use crate::batches::precision::{self, Precision};
 use crate::error::Error;
-use crate::graph::Arithmetic;
+use crate::lowering::Arithmetic;
 use crate::options::OnTruncate;
-use crate::precision::{self, Precision};
 
 pub(super) fn parse_dtype(dtype: &str) -> PyResult<Arithmetic> {
     let known = [Arithmetic::Float32, Arithmetic::Float16, Arithmetic::Int8];

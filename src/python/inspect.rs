@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
-use crate::coverage::{InspectOptions, inspect_file};
+use crate::inspect::coverage::{InspectOptions, inspect_file};
 use crate::inspect::lean::Fixed;
 
 /// What a model's graph is made of and what CoreML would take of it.

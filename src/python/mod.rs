@@ -19,11 +19,11 @@ use pyo3::types::{PyDict, PyList};
 
 use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
 use self::errors::{ModelError, ProviderError};
+use crate::batches::precision::Precision;
 use crate::embedder;
-use crate::export;
-use crate::onnx_file::ExportOptions;
+use crate::lowering::export::ExportOptions;
 use crate::options::{EncodeOptions, Encoded, LoadOptions};
-use crate::precision::Precision;
+use crate::sessions::onnx_file;
 
 /// How often a running call takes the GIL to hear Ctrl-C and to report progress.
 const ATTENTION: Duration = Duration::from_millis(50);
@@ -53,7 +53,7 @@ impl PyEmbedder {
     ) -> PyResult<Self> {
         let (provider, arithmetic) = (provider.parse()?, parse_dtype(dtype)?);
         let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
-            true => export::split_path(&folder).map_or((folder, None), |(folder, file)| (folder, Some(file))),
+            true => onnx_file::split_path(&folder).map_or((folder, None), |(folder, file)| (folder, Some(file))),
             false => (folder, file_name),
         };
         let options = LoadOptions {

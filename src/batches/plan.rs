@@ -1,0 +1,171 @@
+//! Lengths in, a plan of batches out; then the rows of one batch as padded arrays. Padding is on the right.
+
+use crate::texts::tokenize::TokenRow;
+
+/// Padded tokens of a batch at most, unless one row alone is longer. MiniLM on two threads takes the same time per token
+/// from 256 to 2,048 tokens a run (within 5 %, `benches/choices.py`); what lies above this would be memory for nothing.
+pub const TOKEN_BUDGET: usize = 1024;
+
+/// What a run costs beside its tokens, in tokens, for each thread: with two threads, 32 tokens take 29 % longer each than
+/// 512 do, which is 9 tokens a run (`benches/choices.py`). More threads shorten a token but not that share; how much was
+/// not measured beyond two.
+const RUN_TOKENS_PER_THREAD: usize = 5;
+
+/// Rows that are run together, as indices into the lengths planned, longest first.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Indices of the rows.
+    pub rows: Vec<usize>,
+    /// L: tokens of the longest row, at least 1.
+    pub length: usize,
+}
+
+/// How batches may be cut.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Rows × length at most, unless one row alone is longer.
+    pub token_budget: usize,
+    /// Rows at most.
+    pub max_rows: Option<usize>,
+    /// Threads that share a run.
+    pub threads: usize,
+}
+
+/// Groups rows of similar length, longest first, so that padding and the number of runs together cost least.
+pub fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&row| std::cmp::Reverse(lengths[row])); // stable: equal lengths keep the caller's order
+    let length_at = |position: usize| lengths[order[position]].max(1);
+    let run = RUN_TOKENS_PER_THREAD * limits.threads;
+    // From the shortest row up: what the rows from a position on cost, and how many of them the first batch takes.
+    let mut best: Vec<(usize, usize)> = vec![(0, 0); order.len() + 1];
+    for position in (0..order.len()).rev() {
+        let length = length_at(position);
+        let fitting = (limits.token_budget / length).max(1).min(limits.max_rows.unwrap_or(usize::MAX));
+        let choices = 1..=fitting.min(order.len() - position);
+        let cost = |rows: usize| rows.saturating_mul(length).saturating_add(run + best[position + rows].0);
+        best[position] = choices.map(|rows| (cost(rows), rows)).min().unwrap_or_default();
+    }
+    let mut batches = Vec::new();
+    let mut position = 0;
+    while position < order.len() {
+        let end = position + best[position].1.max(1);
+        batches.push(Batch { rows: order[position..end].to_vec(), length: length_at(position) });
+        position = end;
+    }
+    batches
+}
+
+/// A batch as the graph takes it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PaddedBatch {
+    /// B.
+    pub rows: usize,
+    /// L.
+    pub length: usize,
+    /// Tokens of each row.
+    pub lengths: Vec<usize>,
+    /// (B, L): ids, 0 in the padding.
+    pub input_ids: Vec<i32>,
+    /// (B, L): 1 for a token, 0 for padding.
+    pub attention_mask: Vec<i32>,
+    /// Whether the memory that the run's intermediate values took goes back to the system.
+    pub frees_memory: bool,
+}
+
+impl PaddedBatch {
+    /// One row, not padded.
+    pub fn single(ids: &[i32]) -> Self {
+        PaddedBatch {
+            rows: 1,
+            length: ids.len(),
+            lengths: vec![ids.len()],
+            input_ids: ids.to_vec(),
+            attention_mask: vec![1; ids.len()],
+            frees_memory: false,
+        }
+    }
+
+    /// Lays the rows of a batch side by side, without the first `skipped` tokens of each.
+    pub fn gather(batch: &Batch, rows: &[TokenRow], skipped: usize) -> Self {
+        let size = batch.rows.len() * batch.length;
+        let mut padded = PaddedBatch {
+            rows: batch.rows.len(),
+            length: batch.length,
+            lengths: Vec::with_capacity(batch.rows.len()),
+            input_ids: Vec::with_capacity(size),
+            attention_mask: Vec::with_capacity(size),
+            frees_memory: false,
+        };
+        for (position, &row) in batch.rows.iter().enumerate() {
+            let ids = rows[row].ids.get(skipped..).unwrap_or_default();
+            let end = (position + 1) * batch.length;
+            padded.lengths.push(ids.len());
+            padded.input_ids.extend_from_slice(ids);
+            padded.attention_mask.resize(padded.input_ids.len(), 1);
+            padded.input_ids.resize(end, 0);
+            padded.attention_mask.resize(end, 0);
+        }
+        padded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(token_budget: usize, max_rows: Option<usize>) -> Limits {
+        Limits { token_budget, max_rows, threads: 2 }
+    }
+
+    #[test]
+    fn padding_is_weighed_against_runs() {
+        let rows = |lengths: &[usize]| -> Vec<usize> {
+            plan(lengths, limits(1024, None)).iter().map(|batch| batch.rows.len()).collect()
+        };
+        assert_eq!(rows(&[20, 18]), [2], "two tokens of padding cost less than a run");
+        assert_eq!(rows(&[40, 20]), [1, 1], "twenty cost more");
+        assert_eq!(
+            rows(&[&[30; 8][..], &[28; 8]].concat()),
+            [8, 8],
+            "one length at a time where there are rows enough"
+        );
+    }
+
+    #[test]
+    fn every_row_once_within_the_budget() {
+        let lengths: Vec<usize> = (0..500).map(|row| (row * 7919) % 257).collect();
+        let batches = plan(&lengths, limits(1024, None));
+        let mut seen = vec![0; lengths.len()];
+        for batch in &batches {
+            assert!(batch.rows.len() * batch.length <= 1024 || batch.rows.len() == 1);
+            assert_eq!(batch.length, batch.rows.iter().map(|&row| lengths[row]).max().unwrap().max(1));
+            batch.rows.iter().for_each(|&row| seen[row] += 1);
+        }
+        assert!(seen.iter().all(|&count| count == 1));
+        assert!(batches.windows(2).all(|pair| pair[0].length >= pair[1].length));
+    }
+
+    #[test]
+    fn a_row_beyond_the_budget_runs_alone_and_rows_are_capped() {
+        assert_eq!(plan(&[5, 3000], limits(1024, None))[0], Batch { rows: vec![1], length: 3000 });
+        assert_eq!(
+            plan(&[4; 10], limits(1024, Some(3))).iter().map(|batch| batch.rows.len()).collect::<Vec<_>>(),
+            [1, 3, 3, 3]
+        );
+        assert_eq!(plan(&[], limits(1024, None)), []);
+        assert_eq!(plan(&[0, 0], limits(1024, None)), [Batch { rows: vec![0, 1], length: 1 }]);
+    }
+
+    #[test]
+    fn rows_are_padded_on_the_right() {
+        let row = |ids: &[i32]| TokenRow { ids: ids.to_vec(), full_length: ids.len() };
+        let rows = [row(&[7, 8]), row(&[]), row(&[1, 2, 3])];
+        let padded = PaddedBatch::gather(&Batch { rows: vec![2, 0, 1], length: 3 }, &rows, 0);
+        assert_eq!(padded.input_ids, [1, 2, 3, 7, 8, 0, 0, 0, 0]);
+        assert_eq!(padded.attention_mask, [1, 1, 1, 1, 1, 0, 0, 0, 0]);
+        assert_eq!(padded.lengths, [3, 2, 0]);
+        let rest = PaddedBatch::gather(&Batch { rows: vec![2, 0, 1], length: 2 }, &rows, 1);
+        assert_eq!((rest.input_ids, rest.lengths), (vec![2, 3, 8, 0, 0, 0], vec![2, 1, 0]));
+    }
+}

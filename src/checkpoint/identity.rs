@@ -1,0 +1,71 @@
+//! Files in, a short name out that changes when they do: what caches of compiled models are keyed by. From paths, sizes
+//! and times of change, since reading gigabytes to name them would cost more than the cache saves.
+
+use std::fs;
+use std::time::UNIX_EPOCH;
+
+use crate::checkpoint::weights::Weights;
+use crate::error::{Error, Result};
+
+/// A 128-bit FNV-1a digest: stable over releases and machines, and not for secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digest(u128);
+
+const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+
+impl Digest {
+    /// Of a checkpoint's weight files, and of the release that reads them.
+    pub fn of_weights(weights: &Weights) -> Result<Self> {
+        let mut digest = Digest(OFFSET_BASIS).and(env!("CARGO_PKG_VERSION").as_bytes());
+        for path in weights.files() {
+            let facts = fs::metadata(path)
+                .map_err(|error| Error::malformed_by(path, format!("cannot be read: {error}"), error))?;
+            let changed = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let nanoseconds = changed.map_or(0, |time| time.as_nanos());
+            digest = digest
+                .and(path.as_os_str().as_encoded_bytes())
+                .and(&facts.len().to_le_bytes())
+                .and(&nanoseconds.to_le_bytes());
+        }
+        Ok(digest)
+    }
+
+    /// With more bytes behind it, and their number, so that two lists never run together.
+    pub fn and(self, bytes: &[u8]) -> Self {
+        let length = (bytes.len() as u64).to_le_bytes();
+        let mixed =
+            bytes.iter().chain(&length).fold(self.0, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
+        Digest(mixed)
+    }
+
+    /// Letters and digits alone.
+    pub fn name(self) -> String {
+        format!("ironvec{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::weights::testing::weights_of;
+
+    #[test]
+    fn the_published_vector() {
+        // FNV-1a of one "a", before its length is mixed in.
+        let hash = (OFFSET_BASIS ^ u128::from(b'a')).wrapping_mul(PRIME);
+        assert_eq!(hash, 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
+    }
+
+    #[test]
+    fn a_changed_file_has_another_name() {
+        let (folder, weights) = weights_of(&[("a", &[4])]);
+        let before = Digest::of_weights(&weights).unwrap();
+        assert_eq!(before, Digest::of_weights(&weights).unwrap());
+        assert!(before.name().len() <= 64 && before.name().chars().all(|letter| letter.is_ascii_alphanumeric()));
+        let path = folder.path().join("model.safetensors");
+        fs::File::options().append(true).open(&path).unwrap().set_len(1000).unwrap();
+        assert_ne!(before, Digest::of_weights(&weights).unwrap());
+        assert_ne!(before.and(b"ab").and(b"c"), before.and(b"a").and(b"bc"));
+    }
+}

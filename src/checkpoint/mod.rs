@@ -1,0 +1,10 @@
+//! The files of a checkpoint: JSON, sentence-transformers' modules, tensors; what they are known by and where files made of them are kept.
+
+pub mod cache;
+pub mod identity;
+pub mod json;
+pub mod modules;
+pub mod onnx_file;
+pub mod pooling;
+pub mod tensors;
+pub mod weights;

@@ -1,0 +1,147 @@
+//! sentence-transformers' own files: `modules.json`, `sentence_bert_config.json`, `config_sentence_transformers.json`.
+//! A module that ironvec does not run is refused by name: leaving it out would change every vector.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
+
+use super::json::{JsonFile, describe, is_absent, read_json};
+use super::json::{Limit, MAX_ROWS};
+use super::pooling::{PoolingMode, read_modes};
+use crate::error::{Error, Result};
+
+/// What follows the transformer, and where its files are.
+#[derive(Debug)]
+pub struct Modules {
+    /// The folder of `config.json` and the weights.
+    pub transformer: PathBuf,
+    /// The pooled vectors that are concatenated; nothing where no `modules.json` says.
+    pub pooling: Option<Vec<PoolingMode>>,
+    /// Whether the prompt's tokens take part in the pooling.
+    pub include_prompt: bool,
+    /// Whether vectors are scaled to length 1.
+    pub normalize: bool,
+}
+
+const SUPPORTED: &str = "Transformer, Pooling and optionally Normalize, in this order";
+
+/// Reads `modules.json`; without one, vectors are normalised and the architecture chooses the pooling.
+pub fn read_modules(folder: &Path) -> Result<Modules> {
+    let path = folder.join("modules.json");
+    let mut modules = Modules { transformer: folder.to_owned(), pooling: None, include_prompt: true, normalize: true };
+    if is_absent(&path) {
+        return Ok(modules);
+    }
+    let Value::Array(entries) = read_json(&path, "the link leads nowhere")? else {
+        return Err(Error::malformed(&path, "expected an array of modules"));
+    };
+    modules.normalize = false;
+    for (position, entry) in entries.iter().enumerate() {
+        let field = |name: &str| entry.get(name).and_then(Value::as_str);
+        let kind = field("type").ok_or_else(|| {
+            Error::malformed(&path, format!("module {position} has no \"type\": {}", describe(entry)))
+        })?;
+        let relative = match entry.get("path") {
+            None => "",
+            Some(Value::String(relative)) => relative,
+            Some(other) => {
+                let name = format!("module {position}: path");
+                return Err(Error::unsupported(&path, name, describe(other), "a string"));
+            }
+        };
+        let module_folder = inside(folder, &path, relative)?;
+        // Releases moved the classes about ("sentence_transformers.models.Pooling", "….base.modules.transformer.Transformer"),
+        // so the last word counts; a class of another package is somebody's own code.
+        let class = kind.strip_prefix("sentence_transformers.").and_then(|rest| rest.rsplit('.').next());
+        match (position, class.unwrap_or("")) {
+            (0, "Transformer") => modules.transformer = module_folder,
+            (1, "Pooling") => {
+                let config = JsonFile::read(&module_folder.join("config.json"), "modules.json names a Pooling module")?;
+                modules.pooling = Some(read_modes(&config)?);
+                modules.include_prompt = config.flag_or("include_prompt", true)?;
+            }
+            (2, "Normalize") => {
+                check_normalize(&module_folder)?;
+                modules.normalize = true;
+            }
+            _ => return Err(Error::unsupported(&path, format!("module {position}"), format!("`{kind}`"), SUPPORTED)),
+        }
+    }
+    if entries.len() < 2 {
+        return Err(Error::unsupported(&path, "the list", format!("{} modules long", entries.len()), SUPPORTED));
+    }
+    Ok(modules)
+}
+
+/// Newer releases let Normalize work on another tensor than the sentence's.
+fn check_normalize(folder: &Path) -> Result<()> {
+    let Some(config) = JsonFile::read_optional(&folder.join("config.json"))? else { return Ok(()) };
+    for field in ["module_input_name", "module_output_name"] {
+        if config.text_or(field, "sentence_embedding")? != "sentence_embedding" {
+            return Err(config.unsupported(field, "\"sentence_embedding\""));
+        }
+    }
+    Ok(())
+}
+
+/// A module's folder, refused where it would leave the model's.
+fn inside(folder: &Path, file: &Path, relative: &str) -> Result<PathBuf> {
+    let stays = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if stays {
+        Ok(folder.join(relative))
+    } else {
+        Err(Error::unsupported(file, "path", format!("{relative:?}"), "a folder inside the model's"))
+    }
+}
+
+/// `config_sentence_transformers.json`, or its defaults.
+#[derive(Debug, Default)]
+pub struct SentenceConfig {
+    /// Prompt name to text.
+    pub prompts: BTreeMap<String, String>,
+    /// The prompt used where the caller names none.
+    pub default_prompt_name: Option<String>,
+    /// `cosine`, `dot`, `euclidean`, `manhattan`.
+    pub similarity: Option<String>,
+    /// Components that are kept of each vector.
+    pub truncate_dim: Option<Limit>,
+}
+
+/// Reads `config_sentence_transformers.json`.
+pub fn read_sentence_config(folder: &Path) -> Result<SentenceConfig> {
+    let Some(file) = JsonFile::read_optional(&folder.join("config_sentence_transformers.json"))? else {
+        return Ok(SentenceConfig::default());
+    };
+    if file.text_or("model_type", "SentenceTransformer")? != "SentenceTransformer" {
+        return Err(file.unsupported("model_type", "\"SentenceTransformer\""));
+    }
+    let mut config = SentenceConfig::default();
+    if file.get("truncate_dim").is_some() {
+        config.truncate_dim = Some(Limit::read(&file, "truncate_dim", MAX_ROWS)?);
+    }
+    match file.get("prompts") {
+        None => {}
+        Some(Value::Object(prompts)) => {
+            for (name, text) in prompts {
+                let text = text.as_str().ok_or_else(|| file.unsupported("prompts", "an object of strings"))?;
+                config.prompts.insert(name.clone(), text.to_owned());
+            }
+        }
+        Some(_) => return Err(file.unsupported("prompts", "an object of strings")),
+    }
+    let name = file.text_or("default_prompt_name", "")?;
+    if !name.is_empty() {
+        // sentence-transformers always has these two, empty where the file has none.
+        if !config.prompts.contains_key(name) && !["query", "document"].contains(&name) {
+            return Err(file.unsupported("default_prompt_name", "the name of one of its prompts"));
+        }
+        config.default_prompt_name = Some(name.to_owned());
+    }
+    let similarity = file.text_or("similarity_fn_name", "cosine")?;
+    if !["cosine", "dot", "euclidean", "manhattan"].contains(&similarity) {
+        return Err(file.unsupported("similarity_fn_name", "cosine, dot, euclidean, manhattan"));
+    }
+    config.similarity = Some(similarity.to_owned());
+    Ok(config)
+}

@@ -1,0 +1,282 @@
+//! Safetensors files in, tensor places out: name → (file, offset, length, dtype, shape). Nothing is copied; the file is
+//! mapped only while its header is read, and ONNX Runtime maps it again from the offsets found here. Every size in the
+//! header is checked against the file by the `safetensors` crate; dtypes other than 16- and 32-bit floats are refused
+//! where a tensor is asked for, so that integer buffers beside the weights do no harm.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::path::{Component, Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
+use serde_json::Value;
+
+use crate::checkpoint::json::{JsonFile, is_absent};
+use crate::error::{Error, Result};
+
+/// Where a tensor lies.
+#[derive(Debug, Clone)]
+pub struct TensorPlace {
+    /// Its type in the file.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// First byte in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Which of the checkpoint's files.
+    shard: usize,
+}
+
+/// One file of a checkpoint.
+#[derive(Debug)]
+struct Shard {
+    /// The file as the user knows it.
+    path: PathBuf,
+    /// The file with links followed: ONNX Runtime refuses external data that a link leads out of the folder, and the
+    /// Hugging Face cache is made of such links.
+    target: PathBuf,
+}
+
+/// The tensors of a checkpoint.
+#[derive(Debug)]
+pub struct Weights {
+    /// The file that says which tensors there are, as the user knows it.
+    path: PathBuf,
+    shards: Vec<Shard>,
+    data_folder: PathBuf,
+    tensors: HashMap<String, TensorPlace>,
+}
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+impl Weights {
+    /// Whether a folder holds weights, sound or not.
+    pub fn present(folder: &Path) -> bool {
+        [SINGLE, INDEX].iter().any(|name| !is_absent(&folder.join(name)))
+    }
+
+    /// Reads the header of `model.safetensors` in a folder, or of each file that `model.safetensors.index.json` names.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+        let (path, names) = if is_absent(&single) && !is_absent(&index) {
+            let names = shard_names(&index)?;
+            (index, names)
+        } else {
+            (single, BTreeSet::from([SINGLE.to_owned()]))
+        };
+        let mut weights = Weights { path, shards: Vec::new(), data_folder: PathBuf::new(), tensors: HashMap::new() };
+        for name in names {
+            weights.add_shard(folder.join(name))?;
+        }
+        weights.data_folder = common_folder(&weights.shards);
+        Ok(weights)
+    }
+
+    fn add_shard(&mut self, path: PathBuf) -> Result<()> {
+        let target = fs::canonicalize(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::FileMissing {
+                path: path.clone(),
+                needed_for: "the weights are read from it; other formats (pytorch_model.bin) can be converted with \
+                             the safetensors package"
+                    .to_owned(),
+            },
+            _ => Error::malformed_by(&path, format!("cannot be read: {error}"), error),
+        })?;
+        let shard = self.shards.len();
+        for (name, place) in read_header(&target, shard).map_err(|problem| problem.at(&path))? {
+            if self.tensors.contains_key(&name) {
+                return Err(Error::malformed(&path, format!("tensor `{name}` is in another of the files too")));
+            }
+            self.tensors.insert(name, place);
+        }
+        self.shards.push(Shard { path, target });
+        Ok(())
+    }
+
+    /// The file that says which tensors there are, as the user knows it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files that hold the tensors, links followed.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.target.as_path())
+    }
+
+    /// The folder that external data locations are relative to, links followed.
+    pub fn data_folder(&self) -> &Path {
+        &self.data_folder
+    }
+
+    /// The external data location of a tensor: its file, relative to the data folder.
+    pub fn location(&self, place: &TensorPlace) -> Result<String> {
+        let shard = &self.shards[place.shard];
+        let relative = shard.target.strip_prefix(&self.data_folder).unwrap_or(&shard.target);
+        let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
+        let parts = parts.ok_or_else(|| Error::malformed(&shard.path, "its name is not valid Unicode"))?;
+        Ok(parts.join("/"))
+    }
+
+    /// Whether a tensor of this name is there.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The file that holds, or should hold, a tensor, as the user knows it.
+    pub fn path_of(&self, name: &str) -> &Path {
+        self.tensors.get(name).map_or(&self.path, |place| &self.shards[place.shard].path)
+    }
+
+    /// The tensor, which must have this shape and a float type.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorPlace> {
+        let mismatch = |found: String, expected: String| Error::Tensor {
+            path: self.path_of(name).to_owned(),
+            tensor: name.to_owned(),
+            found,
+            expected,
+        };
+        let Some(place) = self.tensors.get(name) else {
+            return Err(mismatch("nothing of that name".to_owned(), format!("a tensor of shape {shape:?}")));
+        };
+        if place.shape != shape {
+            return Err(mismatch(format!("shape {:?}", place.shape), format!("shape {shape:?}")));
+        }
+        if !matches!(place.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            return Err(mismatch(format!("dtype {:?}", place.dtype), "F32, F16 or BF16".to_owned()));
+        }
+        Ok(place)
+    }
+}
+
+/// The files that an index names. Refused: one that would lie outside the folder.
+fn shard_names(index: &Path) -> Result<BTreeSet<String>> {
+    let file = JsonFile::read(index, "")?;
+    let map = file.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| file.unsupported("weight_map", "an object: tensor name to file name"))?;
+    let mut names = BTreeSet::new();
+    for (tensor, name) in map {
+        let plain = |name: &&str| Path::new(name).components().map(Some).eq([Some(Component::Normal(name.as_ref()))]);
+        let Some(name) = name.as_str().filter(plain) else {
+            let field = format!("weight_map[{tensor:?}]");
+            return Err(Error::unsupported(index, field, name.to_string(), "the name of a file in the same folder"));
+        };
+        names.insert(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// The deepest folder that holds every shard.
+fn common_folder(shards: &[Shard]) -> PathBuf {
+    let mut folders = shards.iter().filter_map(|shard| shard.target.parent());
+    let mut common = folders.next().unwrap_or(Path::new(".")).to_owned();
+    for folder in folders {
+        while !folder.starts_with(&common) && common.pop() {}
+    }
+    common
+}
+
+/// What is wrong with a safetensors file, before its public name is attached.
+struct Problem {
+    what: String,
+    source: Option<crate::error::Source>,
+}
+
+impl Problem {
+    fn at(self, path: &Path) -> Error {
+        Error::Malformed { path: path.to_owned(), problem: self.what, source: self.source }
+    }
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Problem { what: format!("cannot be read: {error}"), source: Some(error.into()) }
+    }
+}
+
+impl From<SafeTensorError> for Problem {
+    fn from(error: SafeTensorError) -> Self {
+        Problem { what: format!("not a valid safetensors file: {}", explain(&error)), source: Some(error.into()) }
+    }
+}
+
+/// The `safetensors` crate's errors in words that say what to do.
+fn explain(error: &SafeTensorError) -> String {
+    use SafeTensorError as E;
+    match error {
+        E::HeaderTooSmall => "it is shorter than the 8 bytes that give the header's length".to_owned(),
+        E::HeaderTooLarge => "its header claims more than 100 MB".to_owned(),
+        E::InvalidHeaderLength => "its header is longer than the file (truncated download?)".to_owned(),
+        E::InvalidHeader(_) => "its header is not UTF-8".to_owned(),
+        E::InvalidHeaderDeserialization(error) => format!("its header is not JSON of tensors: {error}"),
+        E::InvalidOffset(name) => format!("the offsets of tensor `{name}` overlap another's, or leave a gap"),
+        E::MetadataIncompleteBuffer => "its tensors do not end where the file ends (truncated download?)".to_owned(),
+        E::TensorInvalidInfo => "a tensor's offsets do not match its shape and dtype".to_owned(),
+        E::ValidationOverflow => "a tensor's shape is larger than any memory".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn read_header(path: &Path, shard: usize) -> Result<HashMap<String, TensorPlace>, Problem> {
+    // Before it is opened: a named pipe would block for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(Problem { what: "not a regular file".to_owned(), source: None });
+    }
+    let file = File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Err(Problem { what: "the file is empty".to_owned(), source: None });
+    }
+    // SAFETY: the map is read-only and dropped on return. A file that another process truncates meanwhile could fault;
+    // checkpoints are replaced by renaming, and every reader of mapped weights rests on that.
+    let map = unsafe { memmap2::Mmap::map(&file)? };
+    if map.starts_with(b"version https://git-lfs") {
+        let what = "a git-lfs pointer, not the weights: `git lfs pull` fetches them".to_owned();
+        return Err(Problem { what, source: None });
+    }
+    let (header_length, metadata) = SafeTensors::read_metadata(&map)?;
+    let base = 8 + header_length as u64;
+    Ok(metadata
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| {
+            let (begin, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
+            let place = TensorPlace {
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+                offset: base + begin,
+                length: end.saturating_sub(begin),
+                shard,
+            };
+            (name, place)
+        })
+        .collect())
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Checkpoints for the unit tests of the rooms that read weights.
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    pub(crate) fn weights_of(tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, Weights) {
+        let zeros: Vec<Vec<f32>> = tensors.iter().map(|(_, shape)| vec![0.0; shape.iter().product()]).collect();
+        let filled: Vec<(&str, &[usize], &[f32])> =
+            tensors.iter().zip(&zeros).map(|((name, shape), zeros)| (*name, *shape, zeros.as_slice())).collect();
+        weights_filled(&filled)
+    }
+
+    pub(crate) fn weights_filled(tensors: &[(&str, &[usize], &[f32])]) -> (tempfile::TempDir, Weights) {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+            ((*name).to_owned(), TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
+        });
+        safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+        let weights = Weights::open(folder.path()).unwrap();
+        (folder, weights)
+    }
+}

@@ -1,0 +1,7 @@
+//! ONNX models under construction: messages, the builder, constants that point into a checkpoint or are folded.
+
+pub mod builder;
+pub mod folding;
+mod initializers;
+pub mod model;
+pub mod proto;

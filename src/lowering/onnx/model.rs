@@ -1,0 +1,61 @@
+//! A finished graph: the ONNX message, and the weights that no file holds.
+
+use prost::Message;
+
+use super::proto::ModelProto;
+use crate::lowering::quantize::Matrix;
+
+/// What matrix products with weights are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// As the reference does.
+    #[default]
+    Float32,
+    /// The whole graph, on providers that compute in it.
+    Float16,
+    /// Weights with a scale for each output channel, activations with one for each row: see `quantized.rs`.
+    Int8,
+}
+
+impl Arithmetic {
+    /// The name that callers use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arithmetic::Float32 => "float32",
+            Arithmetic::Float16 => "float16",
+            Arithmetic::Int8 => "int8",
+        }
+    }
+}
+
+/// A finished graph.
+#[derive(Debug)]
+pub struct Model {
+    /// The ONNX model. Weights point into the checkpoint's files.
+    pub proto: ModelProto,
+    /// Weights that are not in any file: the session is to be given them.
+    pub quantized: Vec<QuantizedWeight>,
+}
+
+impl Model {
+    /// The ONNX model as a file has it.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.proto.encode_to_vec()
+    }
+
+    /// Nodes of its graph.
+    pub fn node_count(&self) -> usize {
+        self.proto.graph.as_ref().map_or(0, |graph| graph.node.len())
+    }
+}
+
+/// A weight that is made at load.
+#[derive(Debug)]
+pub struct QuantizedWeight {
+    /// What it is made of.
+    pub matrix: Matrix,
+    /// Initializer (inputs, outputs), int8.
+    pub values_name: String,
+    /// Initializer (outputs), float32.
+    pub scales_name: String,
+}

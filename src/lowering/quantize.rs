@@ -1,0 +1,148 @@
+//! A float weight matrix in, an int8 one out: symmetric, with a scale for each output channel. Refused: values that are
+//! not finite, whose channel would have no scale.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::checkpoint::tensors::TensorReader;
+use crate::checkpoint::weights::Weights;
+use crate::error::{Error, Result};
+
+/// Output channels that are turned at once: their bytes of one input fill a cache line.
+const BLOCK: usize = 64;
+
+/// A weight matrix of a checkpoint, (outputs, inputs).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matrix {
+    /// Its name in the checkpoint.
+    pub tensor: String,
+    /// Rows.
+    pub outputs: usize,
+    /// Columns.
+    pub inputs: usize,
+}
+
+/// A quantized matrix: what a product of int8 values gives times the scale of its channel is the float product.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuantizedMatrix {
+    /// (inputs, outputs).
+    pub values: Vec<i8>,
+    /// (outputs).
+    pub scales: Vec<f32>,
+}
+
+/// The largest magnitude that a weight may take. x86 processors without VNNI add pairs of products in 16 bits, which
+/// saturate: 2 · 255 · 63 still fits, 2 · 255 · 127 does not. Giving up a bit of the weights costs less than one of the
+/// activations (MiniLM, 1,024 docstrings: lowest cosine 0.982 against 0.971; at full range 0.986; `benches/choices.py`).
+pub fn weight_limit() -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if !(is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni")) {
+        return 63.0;
+    }
+    127.0
+}
+
+/// Quantizes matrices of a checkpoint, several at a time.
+pub fn quantize_all(weights: &Weights, matrices: &[Matrix], threads: usize) -> Result<Vec<QuantizedMatrix>> {
+    let next = AtomicUsize::new(0);
+    let worker = || -> Result<Vec<(usize, QuantizedMatrix)>> {
+        let (mut tensors, mut done) = (TensorReader::new(weights), Vec::new());
+        while let Some((index, matrix)) = matrices.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push((index, quantize(&mut tensors, matrix, weight_limit())?));
+        }
+        Ok(done)
+    };
+    let parts: Vec<Result<Vec<(usize, QuantizedMatrix)>>> = thread::scope(|scope| {
+        let workers: Vec<_> =
+            (1..threads).filter_map(|_| thread::Builder::new().spawn_scoped(scope, worker).ok()).collect();
+        let mine = worker();
+        let theirs = workers.into_iter();
+        let theirs = theirs.map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        std::iter::once(mine).chain(theirs.collect::<Vec<_>>()).collect()
+    });
+    let mut quantized = Vec::with_capacity(matrices.len());
+    for part in parts {
+        quantized.extend(part?);
+    }
+    quantized.sort_by_key(|(index, _)| *index);
+    Ok(quantized.into_iter().map(|(_, matrix)| matrix).collect())
+}
+
+fn quantize(tensors: &mut TensorReader<'_>, matrix: &Matrix, limit: f32) -> Result<QuantizedMatrix> {
+    let Matrix { tensor, outputs, inputs } = matrix;
+    let mapped = tensors.tensor(tensor, &[*outputs, *inputs])?;
+    let mut values = vec![0_i8; outputs * inputs];
+    let mut scales = vec![0.0_f32; *outputs];
+    let mut block = vec![0_i8; BLOCK * inputs];
+    for first in (0..*outputs).step_by(BLOCK) {
+        let count = BLOCK.min(outputs - first);
+        let numbers = mapped.rows(first..first + count);
+        let rows = numbers.chunks_exact(*inputs).zip(block.chunks_exact_mut(*inputs));
+        for (channel, (row, quantized)) in (first..).zip(rows) {
+            // f32::max would lose a NaN.
+            let magnitude = |value: &f32| if value.is_nan() { f32::INFINITY } else { value.abs() };
+            let peak = row.iter().map(magnitude).fold(0.0, f32::max);
+            if !peak.is_finite() {
+                return Err(Error::Tensor {
+                    path: tensors.weights().path_of(tensor).to_owned(),
+                    tensor: tensor.clone(),
+                    found: format!("a value in row {channel} that is not finite"),
+                    expected: "finite values, to quantize them".to_owned(),
+                });
+            }
+            scales[channel] = peak / limit;
+            let inverse = if peak > 0.0 { limit / peak } else { 0.0 };
+            for (slot, value) in quantized.iter_mut().zip(row) {
+                *slot = (value * inverse).round_ties_even() as i8;
+            }
+        }
+        for (input, line) in values.chunks_exact_mut(*outputs).enumerate() {
+            for (offset, slot) in line[first..first + count].iter_mut().enumerate() {
+                *slot = block[offset * inputs + input];
+            }
+        }
+    }
+    Ok(QuantizedMatrix { values, scales })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::weights::testing::weights_filled;
+
+    fn matrix(outputs: usize, inputs: usize) -> Matrix {
+        Matrix { tensor: "w".to_owned(), outputs, inputs }
+    }
+
+    #[test]
+    fn each_channel_has_its_own_scale_and_lies_in_a_column() {
+        let (_folder, weights) = weights_filled(&[("w", &[3, 2], &[1.0, -0.5, 0.0, 0.0, -100.0, 50.0])]);
+        let quantized = quantize(&mut TensorReader::new(&weights), &matrix(3, 2), 127.0).unwrap();
+        assert_eq!(quantized.values, [127, 0, -127, -64, 0, 64]);
+        assert_eq!(quantized.scales, [1.0 / 127.0, 0.0, 100.0 / 127.0]);
+    }
+
+    #[test]
+    fn every_value_is_within_half_a_step() {
+        let numbers: Vec<f32> = (0..130 * 7).map(|index| ((index * 7919) % 1009) as f32 - 500.0).collect();
+        let (_folder, weights) = weights_filled(&[("w", &[130, 7], &numbers)]);
+        for limit in [63.0, 127.0] {
+            let quantized = quantize(&mut TensorReader::new(&weights), &matrix(130, 7), limit).unwrap();
+            for (index, number) in numbers.iter().enumerate() {
+                let (channel, input) = (index / 7, index % 7);
+                let value = f32::from(quantized.values[input * 130 + channel]);
+                assert!(value.abs() <= limit);
+                assert!((value * quantized.scales[channel] - number).abs() <= 0.5001 * quantized.scales[channel]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_refused() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let (_folder, weights) = weights_filled(&[("w", &[2, 2], &[1.0, 2.0, bad, 3.0])]);
+            let message = quantize_all(&weights, &[matrix(2, 2)], 2).unwrap_err().to_string();
+            assert!(message.contains("`w`: found a value in row 1 that is not finite"), "{message}");
+        }
+    }
+}

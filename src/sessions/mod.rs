@@ -1,0 +1,12 @@
+//! Batches to pooled rows: ONNX Runtime's sessions, on what they run, and how that is proven.
+
+pub mod bucketed;
+pub mod buckets;
+pub mod decoder;
+pub mod embeddings;
+pub mod engine;
+pub mod onnx_file;
+pub mod provider;
+pub mod runtime;
+pub mod session;
+pub mod shapes;

@@ -1,0 +1,127 @@
+//! A batch in, pooled rows out: one ONNX Runtime session behind a lock. `ort` lets one thread run a session at a time;
+//! inside a run ONNX Runtime spreads the work over its own threads, so callers that queue here lose little.
+
+use std::mem::ManuallyDrop;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::value::{PrimitiveTensorElementType, TensorRef};
+
+use crate::batches::plan::PaddedBatch;
+use crate::batches::pool::PoolingInputs;
+use crate::error::{Error, Result};
+use crate::lowering::{OUTPUT, inputs};
+
+/// A session that several threads may take turns with.
+pub struct SharedSession {
+    /// Not dropped in a forked child: releasing a session joins its threads, and the child has none of them.
+    session: ManuallyDrop<Mutex<Session>>,
+    process: u32,
+}
+
+impl SharedSession {
+    /// Takes the session over.
+    pub fn new(session: Session) -> Self {
+        SharedSession { session: ManuallyDrop::new(Mutex::new(session)), process: std::process::id() }
+    }
+
+    /// This thread's turn.
+    pub fn lock(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SharedSession {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // SAFETY: dropped once, here, and not used again.
+            unsafe { ManuallyDrop::drop(&mut self.session) }
+        }
+    }
+}
+
+/// The inputs of one run, by name.
+pub type Arguments<'a> = Vec<(String, SessionInputValue<'a>)>;
+
+/// A view of `values` as a tensor, as the argument `name`.
+pub fn argument<'a, T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
+    arguments: &mut Arguments<'a>,
+    name: impl Into<String>,
+    shape: &[usize],
+    values: &'a [T],
+) -> Result<(), ort::Error> {
+    let tensor = TensorRef::from_array_view((shape.to_vec(), values))?;
+    arguments.push((name.into(), tensor.into()));
+    Ok(())
+}
+
+/// Adds the pooling inputs that there are, for B rows of `length` tokens.
+pub fn pooling_arguments<'a>(
+    arguments: &mut Arguments<'a>,
+    batch: &PaddedBatch,
+    pooling: &'a PoolingInputs,
+) -> Result<(), ort::Error> {
+    let (rows, length) = (batch.rows, batch.length);
+    if !pooling.weights.is_empty() {
+        let shape = [rows, pooling.weights.len() / (rows * length), length];
+        argument(arguments, inputs::POOL_WEIGHTS, &shape, &pooling.weights)?;
+    }
+    if let Some(bias) = &pooling.bias {
+        argument(arguments, inputs::POOL_BIAS, &[rows, length, 1], bias)?;
+    }
+    Ok(())
+}
+
+/// The options of a batch's run, which puts out `wanted`.
+pub fn run_options(batch: &PaddedBatch, wanted: OutputSelector) -> Result<RunOptions<HasSelectedOutputs>, ort::Error> {
+    let mut options = RunOptions::new()?.with_outputs(wanted);
+    if batch.frees_memory {
+        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
+    }
+    Ok(options)
+}
+
+/// What a failed run is called.
+pub fn inference_error(batch: &PaddedBatch) -> impl Fn(ort::Error) -> Error + Copy {
+    let (rows, length) = (batch.rows, batch.length);
+    move |source| Error::Inference { rows, length, source: source.into() }
+}
+
+/// What a refused model is called.
+pub fn session_error(path: &Path) -> impl FnOnce(ort::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Session { path, source: source.into() }
+}
+
+/// An encoder (BERT), ready to run.
+pub struct EncoderSession {
+    session: SharedSession,
+}
+
+impl EncoderSession {
+    /// Takes over a session on a synthesised encoder graph.
+    pub fn new(session: Session) -> Self {
+        EncoderSession { session: SharedSession::new(session) }
+    }
+
+    /// Runs a batch and hands its pooled rows, (B, P·H) one after the other, to `take` while they are still in the
+    /// runtime's memory.
+    pub fn run(&self, batch: &PaddedBatch, pooling: &PoolingInputs, take: impl FnOnce(&[f32])) -> Result<()> {
+        let failed = inference_error(batch);
+        let shape = [batch.rows, batch.length];
+        let mut arguments = Arguments::new();
+        argument(&mut arguments, inputs::INPUT_IDS, &shape, &batch.input_ids).map_err(failed)?;
+        argument(&mut arguments, inputs::ATTENTION_MASK, &shape, &batch.attention_mask).map_err(failed)?;
+        pooling_arguments(&mut arguments, batch, pooling).map_err(failed)?;
+        let options = run_options(batch, OutputSelector::no_default().with(OUTPUT)).map_err(failed)?;
+        let mut session = self.session.lock();
+        let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
+        let Some(output) = outputs.get(OUTPUT) else {
+            return Err(Error::Graph { problem: format!("no output `{OUTPUT}`") });
+        };
+        let (_, pooled) = output.try_extract_tensor::<f32>().map_err(failed)?;
+        take(pooled);
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! Texts to rows of token ids.
+
+pub mod tokenize;
+pub mod window;
