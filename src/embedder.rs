@@ -11,11 +11,12 @@ use crate::batches::plan::{self, Batch, Limits, PaddedBatch};
 use crate::batches::pool;
 use crate::batches::prefix::Prefix;
 use crate::error::{Error, Result};
-use crate::lowering::Arithmetic;
 use crate::lowering::export::{self, ExportOptions};
+use crate::options::Arithmetic;
+use crate::options::Provider;
 use crate::options::{EncodeOptions, Encoded, LoadOptions, check, thread_count};
 use crate::sessions::engine::{Engine, Report};
-use crate::sessions::provider::{self, Provider};
+use crate::sessions::provider;
 use crate::sessions::runtime::Runtime;
 use crate::spec::Spec;
 use crate::texts::tokenize::{NumberedText, TextTokenizer, TokenRow};
@@ -88,7 +89,7 @@ impl Embedder {
             arithmetic: options.arithmetic,
             threads,
         };
-        let (least, most) = (embedder.tokenizer.special_tokens() + 1, embedder.spec.architecture.max_positions());
+        let (least, most) = (embedder.tokenizer.special_tokens() + 1, embedder.spec.network.max_positions());
         if least > most {
             let found = embedder.tokenizer.special_tokens().to_string();
             let supported = format!("fewer than the model's {most} positions");
@@ -151,7 +152,7 @@ impl Embedder {
 
     fn checked_max_length(&self, max_length: Option<usize>) -> Result<usize> {
         let least = self.tokenizer.special_tokens() + 1;
-        let most = self.spec.architecture.max_positions();
+        let most = self.spec.network.max_positions();
         check("max_length", max_length.unwrap_or(self.max_length), least, most, "the model's positions")
     }
 

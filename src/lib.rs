@@ -26,3 +26,4 @@ pub mod registry;
 pub mod sessions;
 pub mod spec;
 pub mod texts;
+pub mod transformer;

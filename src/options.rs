@@ -1,11 +1,76 @@
 //! What callers may ask for, how a call went, and the checks that numbers go through.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::thread;
 
 use crate::error::{Error, Result};
-use crate::lowering::Arithmetic;
-use crate::sessions::provider::Provider;
+
+/// What runs the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Provider {
+    /// CUDA where it works, else the CPU.
+    #[default]
+    Auto,
+    /// ONNX Runtime's CPU provider.
+    Cpu,
+    /// NVIDIA's GPUs.
+    Cuda,
+    /// Apple's GPU and neural engine.
+    CoreMl,
+    /// CoreML's graphs and buckets on the CPU provider: for tests, on machines without CoreML.
+    CoreMlOnCpu,
+}
+
+impl Provider {
+    /// The name that callers use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Provider::Auto => "auto",
+            Provider::Cpu => "cpu",
+            Provider::Cuda => "cuda",
+            Provider::CoreMl => "coreml",
+            Provider::CoreMlOnCpu => "coreml-on-cpu",
+        }
+    }
+}
+
+impl FromStr for Provider {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        use Provider::{Auto, CoreMl, CoreMlOnCpu, Cpu, Cuda};
+        let known = [Auto, Cpu, Cuda, CoreMl, CoreMlOnCpu].into_iter().find(|provider| provider.name() == name);
+        known.ok_or_else(|| Error::Argument {
+            argument: "provider",
+            found: format!("{name:?}"),
+            expected: "\"auto\", \"cpu\", \"coreml\" or \"cuda\"".to_owned(),
+        })
+    }
+}
+
+/// What matrix products with weights are computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Arithmetic {
+    /// As the reference does.
+    #[default]
+    Float32,
+    /// The whole graph, on providers that compute in it.
+    Float16,
+    /// Weights with a scale for each output channel, activations with one for each row: see `quantized.rs`.
+    Int8,
+}
+
+impl Arithmetic {
+    /// The name that callers use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arithmetic::Float32 => "float32",
+            Arithmetic::Float16 => "float16",
+            Arithmetic::Int8 => "int8",
+        }
+    }
+}
 
 /// How an [`Embedder`](crate::embedder::Embedder) is loaded.
 #[derive(Debug, Default)]

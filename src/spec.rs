@@ -3,25 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::architectures::bert::BertConfig;
-use crate::architectures::qwen3::Qwen3Config;
+use crate::architectures;
 use crate::checkpoint::json::{JsonFile, Limit, MAX_ROWS};
 use crate::checkpoint::modules;
-use crate::checkpoint::onnx_file::ExportFile;
+use crate::checkpoint::onnx_file::OnnxFile;
 use crate::checkpoint::pooling::PoolingMode;
+use crate::checkpoint::weights::Weights;
 use crate::error::Result;
+use crate::transformer::Transformer;
 
 /// What a checkpoint says of itself.
 #[derive(Debug, Clone)]
 pub struct Spec {
     /// The folder of the transformer: config.json, weights, tokenizer.
     pub folder: PathBuf,
-    /// The architecture and its numbers.
-    pub architecture: Architecture,
+    /// What is run.
+    pub network: Network,
     /// The pooled vectors that are concatenated, in order; never empty. An export that pools itself ignores them.
     pub pooling: Vec<PoolingMode>,
-    /// Whether a `modules.json` says so; else it is the architecture's habit.
+    /// Whether a `modules.json` says so; else it follows from the network.
     pub pooling_is_stated: bool,
     /// Whether the prompt's tokens take part in the pooling.
     pub include_prompt: bool,
@@ -43,54 +45,43 @@ pub struct Spec {
     pub similarity: String,
 }
 
-/// The architectures whose graph ironvec can write, and graphs that others wrote. Adding one: a file in `model/`, a file
-/// in `graph/`, a line in each `match`.
+/// What is run: a network that graphs are written of, or a graph that others wrote.
 #[derive(Debug, Clone)]
-pub enum Architecture {
-    /// `model_type: bert`.
-    Bert(BertConfig),
-    /// `model_type: qwen3`.
-    Qwen3(Qwen3Config),
+pub enum Network {
+    /// A checkpoint: its description, and its weights.
+    Checkpoint(Arc<Transformer>, Arc<Weights>),
     /// An ONNX file.
-    Export(ExportFile),
+    OnnxFile(OnnxFile),
 }
 
-impl Architecture {
+impl Network {
     /// Rows of the word embedding table.
     pub fn vocab_size(&self) -> usize {
         match self {
-            Architecture::Bert(config) => config.vocab_size,
-            Architecture::Qwen3(config) => config.vocab_size,
-            Architecture::Export(file) => file.vocab_size,
+            Network::Checkpoint(network, _) => network.embeddings.words.outputs(),
+            Network::OnnxFile(file) => file.vocab_size,
         }
     }
 
-    /// The longest row that the position embeddings reach.
+    /// Tokens of a row at most.
     pub fn max_positions(&self) -> usize {
         match self {
-            Architecture::Bert(config) => config.max_position_embeddings,
-            Architecture::Qwen3(config) => config.max_position_embeddings,
-            Architecture::Export(file) => file.max_positions,
+            Network::Checkpoint(network, _) => network.max_positions,
+            Network::OnnxFile(file) => file.max_positions,
         }
     }
 
-    /// H, as far as the files tell.
-    pub fn hidden_size(&self) -> Option<usize> {
+    /// Whether no token sees a later one, as far as the files tell.
+    fn is_causal(&self) -> bool {
         match self {
-            Architecture::Bert(config) => Some(config.hidden_size),
-            Architecture::Qwen3(config) => Some(config.hidden_size),
-            Architecture::Export(file) => file.hidden_size,
+            Network::Checkpoint(network, _) => network.is_causal(),
+            Network::OnnxFile(file) => file.is_decoder,
         }
     }
 
-    /// What pools where no `modules.json` says it: the last token of a decoder, the mean of an encoder.
+    /// What pools where no `modules.json` says it: the last token where only that one has seen all, else the mean.
     fn default_pooling(&self) -> PoolingMode {
-        match self {
-            Architecture::Bert(_) => PoolingMode::Mean,
-            Architecture::Qwen3(_) => PoolingMode::LastToken,
-            Architecture::Export(file) if file.is_decoder => PoolingMode::LastToken,
-            Architecture::Export(_) => PoolingMode::Mean,
-        }
+        if self.is_causal() { PoolingMode::LastToken } else { PoolingMode::Mean }
     }
 }
 
@@ -99,21 +90,21 @@ impl Spec {
     pub fn read(folder: &Path, onnx_file: Option<&str>) -> Result<Self> {
         let found = modules::read_modules(folder)?;
         let transformer = found.transformer;
-        let architecture = match onnx_file {
-            Some(file) => Architecture::Export(ExportFile::named(folder, file)?),
-            None => read_architecture(&transformer)?,
+        let network = match onnx_file {
+            Some(file) => Network::OnnxFile(OnnxFile::named(folder, file)?),
+            None => read_network(&transformer)?,
         };
         let sentence_config = modules::read_sentence_config(folder)?;
         let lengths = JsonFile::read_optional(&transformer.join("sentence_bert_config.json"))?;
         let tokenizer = JsonFile::read_optional(&transformer.join("tokenizer_config.json"))?;
         Ok(Spec {
-            max_length: max_length(&transformer, &architecture, lengths.as_ref(), tokenizer.as_ref())?,
+            max_length: max_length(&transformer, &network, lengths.as_ref(), tokenizer.as_ref())?,
             lowercase: lengths.as_ref().map_or(Ok(false), |file| file.flag_or("do_lower_case", false))?,
             truncate_left: truncates_left(tokenizer.as_ref())?,
             folder: transformer,
             pooling_is_stated: found.pooling.is_some(),
-            pooling: found.pooling.unwrap_or_else(|| vec![architecture.default_pooling()]),
-            architecture,
+            pooling: found.pooling.unwrap_or_else(|| vec![network.default_pooling()]),
+            network,
             include_prompt: found.include_prompt,
             normalize: found.normalize,
             prompts: sentence_config.prompts,
@@ -129,32 +120,38 @@ impl Spec {
     }
 }
 
-/// The checkpoint's own architecture, or an ONNX file where the folder holds no weights of a known one.
-fn read_architecture(folder: &Path) -> Result<Architecture> {
-    let export = ExportFile::beside(folder)?;
-    let has_weights = crate::checkpoint::weights::Weights::present(folder);
+/// The checkpoint where its family is known, or an ONNX file where the folder holds one.
+fn read_network(folder: &Path) -> Result<Network> {
+    let onnx_file = OnnxFile::beside(folder)?;
+    let has_weights = Weights::present(folder);
     let config = JsonFile::read(&folder.join("config.json"), "a model folder holds config.json and model.safetensors");
-    match (config, export) {
-        (Ok(config), export) if has_weights || export.is_none() => match (config.text_or("model_type", "")?, export) {
-            ("bert", _) => Ok(Architecture::Bert(BertConfig::read(&config)?)),
-            ("qwen3", _) => Ok(Architecture::Qwen3(Qwen3Config::read(&config)?)),
-            (_, Some(export)) => Ok(Architecture::Export(export)),
-            (_, None) => Err(config.unsupported("model_type", "\"bert\", \"qwen3\", or any with a model.onnx")),
-        },
-        (_, Some(export)) => Ok(Architecture::Export(export)),
+    match (config, onnx_file) {
+        (Ok(config), onnx_file) if has_weights || onnx_file.is_none() => {
+            let known = architectures::is_known(config.text_or("model_type", "")?);
+            match (known, onnx_file) {
+                (false, Some(file)) => Ok(Network::OnnxFile(file)),
+                (false, None) => Err(architectures::unknown(&config)),
+                (true, _) => {
+                    let weights = Weights::open(folder)?;
+                    let network = architectures::read(&config, &weights)?;
+                    Ok(Network::Checkpoint(Arc::new(network), Arc::new(weights)))
+                }
+            }
+        }
+        (_, Some(file)) => Ok(Network::OnnxFile(file)),
         (Err(error), None) => Err(error),
-        (Ok(config), None) => Err(config.unsupported("model_type", "\"bert\", \"qwen3\"")),
+        (Ok(config), None) => Err(architectures::unknown(&config)),
     }
 }
 
 /// `max_seq_length` where the checkpoint has it, else the tokenizer's limit; never past the position embeddings.
 fn max_length(
     folder: &Path,
-    architecture: &Architecture,
+    network: &Network,
     lengths: Option<&JsonFile>,
     tokenizer: Option<&JsonFile>,
 ) -> Result<Limit> {
-    let positions = architecture.max_positions();
+    let positions = network.max_positions();
     let stated = |file: Option<&JsonFile>, field| file.filter(|file| file.get(field).is_some()).cloned();
     let limit = if let Some(file) = stated(lengths, "max_seq_length") {
         Limit::read(&file, "max_seq_length", MAX_ROWS)?

@@ -155,7 +155,7 @@ def test_an_exported_graph_says_what_it_is(tmp_path):
         rows, length = options.get("batch", 1), options.get("length", 64)
         assert shapes == {
             "inputs_embeds": [rows, length, 32], "mask_bias": [rows, 1, 1, length],
-            "pool_w": [rows, 1, length], "pool_bias": [rows, length, 1],
+            "pool_weights": [rows, 1, length], "pool_bias": [rows, length, 1],
         }  # fmt: skip
         (output,) = loaded.graph.output
         assert [d.dim_value for d in output.type.tensor_type.shape.dim] == [rows, 2, 32]
@@ -196,7 +196,7 @@ def qwen3_feeds(config, ids, session):
     causal = np.where(np.tri(length, dtype=bool), 0, -np.inf).astype(np.float32)
     empty = np.zeros((1, config["num_key_value_heads"], 0, width), dtype=np.float32)
     given = {
-        "input_ids": ids, "cos": np.cos(angles), "sin": np.sin(angles), "causal_bias": np.tile(causal, (group, 1)),
+        "input_ids": ids, "cos": np.cos(angles), "sin": np.sin(angles), "visibility_bias": np.tile(causal, (group, 1)),
         "score_sizes": np.array([0, length]), "capture": np.array([1, 0]), "last_index": np.array([[length - 1]]),
         "last_bias": np.zeros((1, 1, group, length), dtype=np.float32),
     }  # fmt: skip

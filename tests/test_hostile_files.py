@@ -189,10 +189,10 @@ def test_numbers_of_the_config_that_are_none(bert, field, value):
     ("field", "value", "message"),
     [
         *(("layer_norm_eps", value, "a positive number") for value in (0, -1e-5, "1e-5", 1e300, 1e-300, True)),
-        ("num_attention_heads", 5, "a divisor of hidden_size, which is 32"),
+        ("num_attention_heads", 5, "a divisor of the hidden size, which is 32"),
         ("position_embedding_type", "relative_key", '"absolute"'),
         ("position_embedding_type", 1, "a string"),
-        ("hidden_act", "silu", "gelu, gelu_new, gelu_pytorch_tanh, relu"),
+        ("hidden_act", "mish", "gelu, gelu_new, gelu_pytorch_tanh, relu, silu"),
         ("is_decoder", True, "false"),
         ("is_decoder", "no", "true or false"),
         ("add_cross_attention", True, "false"),

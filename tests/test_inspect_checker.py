@@ -81,7 +81,7 @@ def write_layer(path, length=8, heads=4, head_dim=8, intermediate=64):
 
     x = graph.input("inputs_embeds", "float32", [length, hidden])
     bias = graph.input("mask_bias", "float32", [1, 1, 1, length])
-    pool = graph.input("pool_w", "float32", [1, 1, length])
+    pool = graph.input("pool_weights", "float32", [1, 1, length])
     stacked = linear("qkv", x, 3 * hidden, hidden)
     states = graph.nodes_out("Split", stacked, ints(hidden, hidden, hidden), outputs=3, axis=-1)
     query, key, value = (node("Reshape", state, ints(1, length, heads, head_dim)) for state in states)

@@ -1,80 +1,80 @@
-//! `config.json` of `model_type: bert`, as transformers 5's `BertConfig` reads it. Every field that changes the
-//! arithmetic is either in [`BertConfig`] or refused by name.
+//! `bert`, and what differs from it by its positions alone: `roberta`, `xlm-roberta`, `camembert`. Source: transformers'
+//! modeling_bert.py, modeling_xlm_roberta.py.
 
-use crate::checkpoint::json::JsonFile;
-use crate::checkpoint::json::{MAX_ROWS, MAX_WIDTH};
+use super::encoder::{Encoder, post_norm};
+use super::fields::{activation, head_size, layers, refuse_foreign, rows, width};
+use super::names::Names;
+use crate::checkpoint::json::{JsonFile, MAX_ROWS};
 use crate::error::Result;
+use crate::transformer::{Embeddings, FeedForward, Layer, Positions, Transformer};
 
-/// The feed-forward activation, in transformers' terms (`hidden_act`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `gelu`: x·Φ(x), with erf.
-    Gelu,
-    /// `gelu_new`, `gelu_pytorch_tanh`: the tanh approximation.
-    GeluTanh,
-    /// `relu`.
-    Relu,
+/// Reads `model_type: bert`.
+pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
+    config.refuse_present("auto_map")?;
+    encoder(config, names, &["bert.", ""], None)
 }
 
-/// The shape and arithmetic of a BERT encoder.
-#[derive(Debug, Clone)]
-pub struct BertConfig {
-    /// H.
-    pub hidden_size: usize,
-    /// Attention heads; D = H / heads.
-    pub num_attention_heads: usize,
-    /// Encoder layers.
-    pub num_hidden_layers: usize,
-    /// Width of the feed-forward layer.
-    pub intermediate_size: usize,
-    /// Rows of the word embedding table.
-    pub vocab_size: usize,
-    /// Rows of the position embedding table: the longest row of tokens.
-    pub max_position_embeddings: usize,
-    /// Rows of the token type table.
-    pub type_vocab_size: usize,
-    /// ε of every LayerNorm.
-    pub layer_norm_eps: f32,
-    /// Feed-forward activation.
-    pub hidden_act: Activation,
+/// Reads the RoBERTa kind: positions count from the padding's id on.
+pub fn read_roberta(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
+    let padding = config.integer_or("pad_token_id", 0..=MAX_ROWS, Some(1))?;
+    encoder(config, names, &["roberta.", ""], Some(padding as i32))
 }
 
-impl BertConfig {
-    /// Reads the fields, with `BertConfig`'s own defaults where transformers has them.
-    pub fn read(config: &JsonFile) -> Result<Self> {
-        let position = config.text_or("position_embedding_type", "absolute")?;
-        if position != "absolute" {
-            return Err(config.unsupported("position_embedding_type", "\"absolute\""));
-        }
-        for flag in ["is_decoder", "add_cross_attention"] {
-            config.refuse_flag(flag)?;
-        }
-        for field in ["pruned_heads", "quantization_config", "auto_map"] {
-            config.refuse_present(field)?;
-        }
-        let hidden_act = match config.text_or("hidden_act", "gelu")? {
-            "gelu" => Activation::Gelu,
-            "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
-            "relu" => Activation::Relu,
-            _ => return Err(config.unsupported("hidden_act", "gelu, gelu_new, gelu_pytorch_tanh, relu")),
-        };
-        let bert = BertConfig {
-            hidden_size: config.integer_or("hidden_size", 1..=MAX_WIDTH, Some(768))?,
-            num_attention_heads: config.integer_or("num_attention_heads", 1..=MAX_WIDTH, Some(12))?,
-            num_hidden_layers: config.integer_or("num_hidden_layers", 1..=1024, Some(12))?,
-            intermediate_size: config.integer_or("intermediate_size", 1..=MAX_WIDTH, Some(3072))?,
-            vocab_size: config.integer_or("vocab_size", 1..=MAX_ROWS, Some(30522))?,
-            max_position_embeddings: config.integer_or("max_position_embeddings", 1..=MAX_ROWS, Some(512))?,
-            type_vocab_size: config.integer_or("type_vocab_size", 1..=MAX_ROWS, Some(2))?,
-            layer_norm_eps: config.positive_or("layer_norm_eps", 1e-12)?,
-            hidden_act,
-        };
-        if !bert.hidden_size.is_multiple_of(bert.num_attention_heads) {
-            return Err(config.unsupported(
-                "num_attention_heads",
-                format!("a divisor of hidden_size, which is {}", bert.hidden_size),
-            ));
-        }
-        Ok(bert)
+fn encoder(config: &JsonFile, names: &Names<'_>, prefixes: &[&str], skipped: Option<i32>) -> Result<Transformer> {
+    if config.text_or("position_embedding_type", "absolute")? != "absolute" {
+        return Err(config.unsupported("position_embedding_type", "\"absolute\""));
     }
+    refuse_foreign(config)?;
+    names.find_prefix(prefixes, "embeddings.word_embeddings.weight");
+    let hidden = width(config, "hidden_size", 768)?;
+    let heads = width(config, "num_attention_heads", 12)?;
+    let size = head_size(config, "num_attention_heads", hidden, heads)?;
+    let wide = width(config, "intermediate_size", 3072)?;
+    let act = activation(config, "hidden_act", "gelu")?;
+    let epsilon = config.positive_or("layer_norm_eps", 1e-12)?;
+    let table = |kind: &str, rows| names.matrix(&format!("embeddings.{kind}_embeddings.weight"), [rows, hidden]);
+    let positions = Positions { table: table("position", rows(config, "max_position_embeddings", 512)?), skipped };
+    if positions.reach() == 0 {
+        let supported = format!("more than the {} that padding takes", positions.table.outputs());
+        return Err(config.unsupported("max_position_embeddings", supported));
+    }
+    let dense = |path: &str, shape| names.linear(&format!("{path}.dense"), shape, true);
+    let after = |path: String| post_norm(names.layer_norm(&path, hidden, epsilon));
+    let shape = Encoder { hidden, heads, size };
+    let layer = |index: usize| {
+        let path = format!("encoder.layer.{index}");
+        let part = |part: &str| names.linear(&format!("{path}.attention.self.{part}"), [hidden, hidden], true);
+        Layer {
+            attention: shape.attention(
+                part("query"),
+                part("key"),
+                part("value"),
+                dense(&format!("{path}.attention.output"), [hidden, hidden]),
+            ),
+            attention_norms: after(format!("{path}.attention.output.LayerNorm")),
+            feed_forward: FeedForward {
+                gate: None,
+                up: dense(&format!("{path}.intermediate"), [wide, hidden]),
+                down: dense(&format!("{path}.output"), [hidden, wide]),
+                activation: act,
+            },
+            feed_forward_norms: after(format!("{path}.output.LayerNorm")),
+        }
+    };
+    Ok(Transformer {
+        hidden_size: hidden,
+        max_positions: positions.reach(),
+        embeddings: Embeddings {
+            words: table("word", rows(config, "vocab_size", 30522)?),
+            positions: Some(positions),
+            token_type: Some(table("token_type", rows(config, "type_vocab_size", 2)?).part(0..1)),
+            scale: 1.0,
+            norm: Some(names.layer_norm("embeddings.LayerNorm", hidden, epsilon)),
+        },
+        rotations: Vec::new(),
+        relative_bias: None,
+        layers: (0..layers(config, "num_hidden_layers", 12)?).map(layer).collect(),
+        last_norm: None,
+        projection: None,
+    })
 }

@@ -1,4 +1,71 @@
-//! What a `config.json` says of its architecture.
+//! A config.json and the names of a checkpoint's tensors in, a [`Transformer`] out: one file for each family, and one
+//! table. Refused: a field that changes what is computed in a way that is not described, and any field that nobody here
+//! knows to be harmless.
 
-pub mod bert;
-pub mod qwen3;
+mod bert;
+mod distilbert;
+mod encoder;
+mod fields;
+mod gemma3;
+mod gte;
+mod llama;
+mod modernbert;
+mod mpnet;
+mod names;
+mod nomic;
+mod rope;
+
+use crate::checkpoint::json::JsonFile;
+use crate::checkpoint::weights::Weights;
+use crate::error::Result;
+use crate::transformer::Transformer;
+use names::Names;
+
+type Reader = fn(&JsonFile, &Names<'_>) -> Result<Transformer>;
+
+/// `model_type` to what reads it.
+const FAMILIES: [(&str, Reader); 16] = [
+    ("bert", bert::read),
+    ("camembert", bert::read_roberta),
+    ("distilbert", distilbert::read),
+    ("eurobert", llama::read_eurobert),
+    ("gemma3_text", gemma3::read),
+    ("gte", gte::read_gte),
+    ("llama", llama::read_llama),
+    ("mistral", llama::read_mistral),
+    ("modernbert", modernbert::read),
+    ("mpnet", mpnet::read),
+    ("new", gte::read_new),
+    ("nomic_bert", nomic::read),
+    ("qwen2", llama::read_qwen2),
+    ("qwen3", llama::read_qwen3),
+    ("roberta", bert::read_roberta),
+    ("xlm-roberta", bert::read_roberta),
+];
+
+/// The `model_type`s that run from their checkpoints.
+pub fn model_types() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().map(|(name, _)| *name)
+}
+
+/// Whether a `model_type` is one of them.
+pub fn is_known(model_type: &str) -> bool {
+    model_types().any(|known| known == model_type)
+}
+
+/// Reads a config whose `model_type` is known; the error of one that is not names those that are.
+pub fn read(config: &JsonFile, weights: &Weights) -> Result<Transformer> {
+    let model_type = config.text_or("model_type", "")?;
+    let Some((_, reader)) = FAMILIES.iter().find(|(name, _)| *name == model_type) else {
+        return Err(unknown(config));
+    };
+    let network = reader(config, &Names::of(weights))?;
+    fields::refuse_unknown(config)?;
+    Ok(network)
+}
+
+/// What a config of an unknown family is called.
+pub fn unknown(config: &JsonFile) -> crate::error::Error {
+    let known = model_types().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    config.unsupported("model_type", format!("{known}, or any with a model.onnx"))
+}

@@ -1,5 +1,7 @@
 //! One JSON file of a model folder, read with errors that name the file, the field, what was found and what is expected.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
@@ -20,6 +22,8 @@ pub struct JsonFile {
     /// The file.
     pub path: PathBuf,
     fields: Map<String, Value>,
+    /// The fields that were asked for.
+    read: RefCell<BTreeSet<String>>,
 }
 
 /// Reads a file whole; a missing one is `FileMissing` with `needed_for`. What is no regular file is refused unopened: a
@@ -48,10 +52,14 @@ pub fn read_json(path: &Path, needed_for: &str) -> Result<Value> {
 }
 
 impl JsonFile {
+    fn of(path: &Path, fields: Map<String, Value>) -> Self {
+        JsonFile { path: path.to_owned(), fields, read: RefCell::default() }
+    }
+
     /// Reads a file that must be there and hold an object.
     pub fn read(path: &Path, needed_for: &str) -> Result<Self> {
         match read_json(path, needed_for)? {
-            Value::Object(fields) => Ok(JsonFile { path: path.to_owned(), fields }),
+            Value::Object(fields) => Ok(JsonFile::of(path, fields)),
             other => Err(Error::malformed(path, format!("expected a JSON object, found {}", kind_of(&other)))),
         }
     }
@@ -63,7 +71,18 @@ impl JsonFile {
 
     /// A field's value; `null` counts as absent.
     pub fn get(&self, field: &str) -> Option<&Value> {
-        self.fields.get(field).filter(|value| !value.is_null())
+        self.read.borrow_mut().insert(field.to_owned());
+        self.peek(field).filter(|value| !value.is_null())
+    }
+
+    /// A field's value as it is, without counting as read.
+    pub fn peek(&self, field: &str) -> Option<&Value> {
+        self.fields.get(field)
+    }
+
+    /// The fields that nobody has asked for.
+    pub fn unread(&self) -> impl Iterator<Item = &str> {
+        self.fields().filter(|field| !self.read.borrow().contains(*field))
     }
 
     /// Whether the file names the field, be it `null`.
@@ -75,7 +94,7 @@ impl JsonFile {
     pub fn object(&self, field: &str) -> Result<Option<JsonFile>> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::Object(fields)) => Ok(Some(JsonFile { path: self.path.clone(), fields: fields.clone() })),
+            Some(Value::Object(fields)) => Ok(Some(JsonFile::of(&self.path, fields.clone()))),
             Some(_) => Err(self.unsupported(field, "an object")),
         }
     }
@@ -87,7 +106,7 @@ impl JsonFile {
 
     /// An `Unsupported` error for a field of this file.
     pub fn unsupported(&self, field: &str, supported: impl Into<String>) -> Error {
-        let found = self.get(field).map_or_else(|| "missing".to_owned(), describe);
+        let found = self.peek(field).map_or_else(|| "missing".to_owned(), describe);
         Error::unsupported(&self.path, field, found, supported)
     }
 
@@ -212,7 +231,7 @@ mod tests {
 
     fn file(text: &str) -> JsonFile {
         let Value::Object(fields) = serde_json::from_str(text).unwrap() else { panic!("not an object") };
-        JsonFile { path: PathBuf::from("config.json"), fields }
+        JsonFile::of(Path::new("config.json"), fields)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 /// An export and its limits.
 #[derive(Debug, Clone)]
-pub struct ExportFile {
+pub struct OnnxFile {
     /// The ONNX file.
     pub path: PathBuf,
     /// Rows of the embedding table, as far as config.json tells.
@@ -27,7 +27,7 @@ const USUAL_PLACES: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 /// Families that attend to the left alone, so that the last token is the one that has seen all.
 const DECODERS: [&str; 6] = ["qwen2", "qwen3", "llama", "mistral", "gemma", "gemma2"];
 
-impl ExportFile {
+impl OnnxFile {
     /// The export of a folder, if there is one.
     pub fn beside(folder: &Path) -> Result<Option<Self>> {
         match USUAL_PLACES.iter().find(|place| folder.join(place).is_file()) {
@@ -56,7 +56,7 @@ impl ExportFile {
             config.integer(field, 1..=most).map(Some)
         };
         let family = config.as_ref().map_or(Ok(""), |config| config.text_or("model_type", ""))?;
-        Ok(ExportFile {
+        Ok(OnnxFile {
             path,
             vocab_size: number("vocab_size", MAX_ROWS)?.unwrap_or(MAX_ROWS),
             max_positions: number("max_position_embeddings", MAX_ROWS)?.unwrap_or(MAX_ROWS),

@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::Dtype;
 
-use crate::checkpoint::weights::{TensorPlace, Weights};
+use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
 
 /// Maps each file of a checkpoint once.
@@ -42,18 +42,30 @@ impl<'w> TensorReader<'w> {
     /// The tensor, which must have this shape and a float type.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<MappedTensor> {
         let place = self.weights.tensor(name, shape)?;
-        let map = self.map(place)?;
-        let start = usize::try_from(place.offset).unwrap_or(usize::MAX);
-        let end = start.saturating_add(usize::try_from(place.length).unwrap_or(usize::MAX));
-        if map.len() < end {
-            let problem = format!("tensor `{name}` ends past the end of the file, which has become shorter");
-            return Err(Error::malformed(self.weights.path(), problem));
-        }
-        Ok(MappedTensor { map, bytes: start..end, dtype: place.dtype, shape: shape.to_vec() })
+        let location = self.weights.location(place)?;
+        let (map, bytes) = self.range(&location, place.offset, place.length)?;
+        Ok(MappedTensor { map, bytes, dtype: place.dtype, shape: shape.to_vec() })
     }
 
-    fn map(&mut self, place: &TensorPlace) -> Result<Arc<Mmap>> {
-        let path = self.weights.data_folder().join(self.weights.location(place)?);
+    /// Bytes of one of the checkpoint's files, which a location names as external data does.
+    pub fn bytes(&mut self, location: &str, offset: u64, length: u64) -> Result<MappedTensor> {
+        let (map, bytes) = self.range(location, offset, length)?;
+        Ok(MappedTensor { shape: vec![bytes.len()], map, bytes, dtype: Dtype::U8 })
+    }
+
+    fn range(&mut self, location: &str, offset: u64, length: u64) -> Result<(Arc<Mmap>, Range<usize>)> {
+        let map = self.map(location)?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+        if map.len() < end {
+            let problem = format!("bytes {start} to {end} are past the end of the file, which has become shorter");
+            return Err(Error::malformed(self.weights.path(), problem));
+        }
+        Ok((map, start..end))
+    }
+
+    fn map(&mut self, location: &str) -> Result<Arc<Mmap>> {
+        let path = self.weights.data_folder().join(location);
         if let Some(map) = self.maps.get(&path) {
             return Ok(map.clone());
         }

@@ -9,15 +9,18 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::checkpoint::identity::Digest;
+use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::tensors::TensorReader;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
 use crate::lowering::coreml::{self, StaticShape};
+use crate::lowering::cpu;
 use crate::lowering::onnx::builder::external_data;
 use crate::lowering::onnx::folding::{FoldError, Folded};
-use crate::lowering::onnx::proto::{ElementType, LOCATION_EXTERNAL, ModelProto, TensorProto};
-use crate::lowering::{self, Arithmetic};
-use crate::spec::{Architecture, Spec};
+use crate::lowering::onnx::proto::{ElementType, LOCATION_EXTERNAL, ModelProto, StringStringEntryProto, TensorProto};
+use crate::options::Arithmetic;
+use crate::spec::{Network, Spec};
+use crate::transformer::Transformer;
 
 /// Weights up to this go into the ONNX file; a message cannot hold more than 2 GB, and is built in memory.
 const INLINE_BYTES: u64 = 256 << 20;
@@ -43,28 +46,28 @@ pub struct ExportOptions {
 
 /// What an initializer's bytes are made from.
 enum Content {
-    /// A tensor of the checkpoint, as it is.
-    Stored(String, Vec<usize>),
+    /// Bytes of the checkpoint, as they are: its file, where they begin, how many.
+    Stored(String, u64, u64),
     /// Computed from tensors of the checkpoint.
     Folded(Folded),
 }
 
 /// Writes a flavour of the model's graph. Returns the files: the graph, and its data where that lies beside it.
 pub fn export(spec: &Spec, path: &Path, options: &ExportOptions, max_length: usize) -> Result<Vec<PathBuf>> {
-    if let Architecture::Export(file) = &spec.architecture {
-        let supported = "the folder of a checkpoint: an ONNX file needs no export";
-        return Err(Error::unsupported(&file.path, "the model", "an ONNX file", supported));
-    }
+    let (network, weights) = match &spec.network {
+        Network::Checkpoint(network, weights) => (network, weights),
+        Network::OnnxFile(file) => {
+            let supported = "the folder of a checkpoint: an ONNX file needs no export";
+            return Err(Error::unsupported(&file.path, "the model", "an ONNX file", supported));
+        }
+    };
     check_place(path)?;
-    let weights = match options.flavour.as_str() {
-        "cpu" | "coreml" => Weights::open(&spec.folder)?,
+    let (model, contents) = match options.flavour.as_str() {
+        "cpu" => cpu_flavour(network, &spec.pooling, weights, options)?,
+        "coreml" => coreml_flavour(network, &spec.pooling, weights, options, max_length)?,
         _ => return Err(argument("flavour", format!("{:?}", options.flavour), "\"cpu\" or \"coreml\"")),
     };
-    let (model, contents) = match options.flavour.as_str() {
-        "cpu" => cpu_flavour(spec, &weights, options)?,
-        _ => coreml_flavour(spec, &weights, options, max_length)?,
-    };
-    write_model(path, model, &contents, &weights)
+    write_model(path, model, &contents, weights)
 }
 
 fn argument(argument: &'static str, found: String, expected: impl Into<String>) -> Error {
@@ -86,7 +89,12 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn cpu_flavour(spec: &Spec, weights: &Weights, options: &ExportOptions) -> Result<(ModelProto, Vec<Content>)> {
+fn cpu_flavour(
+    network: &Transformer,
+    modes: &[PoolingMode],
+    weights: &Weights,
+    options: &ExportOptions,
+) -> Result<(ModelProto, Vec<Content>)> {
     for (name, given) in [("length", options.length), ("batch", options.batch)] {
         if let Some(given) = given {
             return Err(argument(name, given.to_string(), "None: the \"cpu\" flavour takes any batch and length"));
@@ -95,10 +103,14 @@ fn cpu_flavour(spec: &Spec, weights: &Weights, options: &ExportOptions) -> Resul
     if options.dtype != "float32" {
         return Err(argument("dtype", format!("{:?}", options.dtype), "\"float32\" for the \"cpu\" flavour"));
     }
-    let model = lowering::synthesize(spec, weights, Arithmetic::Float32)?.proto;
+    let model = cpu::lower(network, modes, weights, Arithmetic::Float32)?.proto;
     let stored = |tensor: &TensorProto| {
-        let shape = tensor.dims.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
-        Content::Stored(tensor.name.clone(), shape)
+        let entry = |key: &str| {
+            let found = tensor.external_data.iter().find(|entry| entry.key == key);
+            found.map_or("", |entry| entry.value.as_str())
+        };
+        let number = |key| entry(key).parse().unwrap_or(0);
+        Content::Stored(entry("location").to_owned(), number("offset"), number("length"))
     };
     let initializers = model.graph.iter().flat_map(|graph| &graph.initializer);
     let contents = initializers.filter(|tensor| is_external(tensor)).map(stored).collect();
@@ -106,7 +118,8 @@ fn cpu_flavour(spec: &Spec, weights: &Weights, options: &ExportOptions) -> Resul
 }
 
 fn coreml_flavour(
-    spec: &Spec,
+    network: &Transformer,
+    modes: &[PoolingMode],
     weights: &Weights,
     options: &ExportOptions,
     max_length: usize,
@@ -116,7 +129,7 @@ fn coreml_flavour(
         "float16" => ElementType::Float16,
         _ => return Err(argument("dtype", format!("{:?}", options.dtype), "\"float32\" or \"float16\"")),
     };
-    let longest = coreml::longest(&spec.architecture);
+    let longest = coreml::longest(network);
     let length = options.length.unwrap_or(max_length.min(USUAL_LENGTH).min(longest));
     if !(1..=longest).contains(&length) {
         let expected = format!("1 to {longest} tokens: the model's positions, and what the graph's tables may hold");
@@ -126,9 +139,9 @@ fn coreml_flavour(
     if !(1..=1024).contains(&rows) {
         return Err(argument("batch", rows.to_string(), "1 to 1024 rows"));
     }
-    let mut draft = coreml::draft(spec, weights, StaticShape { rows, length, element })?;
+    let mut draft = coreml::draft(network, modes, weights, StaticShape { rows, length, element })?;
     let key = cache_key(&draft.model, weights)?;
-    draft.model.metadata_props.push(lowering::onnx::proto::StringStringEntryProto::new(CACHE_KEY, key));
+    draft.model.metadata_props.push(StringStringEntryProto::new(CACHE_KEY, key));
     Ok((draft.model, draft.folded.into_iter().map(Content::Folded).collect()))
 }
 
@@ -146,7 +159,7 @@ fn write_model(path: &Path, mut model: ModelProto, contents: &[Content], weights
     let initializers = model.graph.iter_mut().flat_map(|graph| &mut graph.initializer);
     let external: Vec<&mut TensorProto> = initializers.filter(|tensor| is_external(tensor)).collect();
     let mut pairs = external.into_iter().zip(contents);
-    let total: u64 = contents.iter().map(|content| length(content, &mut tensors)).sum::<Result<u64>>()?;
+    let total: u64 = contents.iter().map(length).sum();
     let mut files = vec![path.to_owned()];
     let mut data = None;
     if total <= INLINE_BYTES {
@@ -165,7 +178,7 @@ fn write_model(path: &Path, mut model: ModelProto, contents: &[Content], weights
             pairs.try_for_each(|(tensor, content)| {
                 let start = u64::next_multiple_of(end, ALIGNMENT);
                 out.write_all(&vec![0; (start - end) as usize])?;
-                let length = length(content, &mut tensors)?;
+                let length = length(content);
                 write_content(content, &mut tensors, out)?;
                 tensor.external_data = external_data(&name, start, length);
                 end = start + length;
@@ -181,16 +194,18 @@ fn write_model(path: &Path, mut model: ModelProto, contents: &[Content], weights
     Ok(files)
 }
 
-fn length(content: &Content, tensors: &mut TensorReader<'_>) -> Result<u64> {
+fn length(content: &Content) -> u64 {
     match content {
-        Content::Stored(name, shape) => Ok(tensors.tensor(name, shape)?.bytes().len() as u64),
-        Content::Folded(folded) => Ok(folded.length),
+        Content::Stored(_, _, length) => *length,
+        Content::Folded(folded) => folded.length,
     }
 }
 
 fn write_content(content: &Content, tensors: &mut TensorReader<'_>, out: &mut dyn Write) -> Result<(), FoldError> {
     match content {
-        Content::Stored(name, shape) => Ok(out.write_all(tensors.tensor(name, shape)?.bytes())?),
+        Content::Stored(location, offset, length) => {
+            Ok(out.write_all(tensors.bytes(location, *offset, *length)?.bytes())?)
+        }
         Content::Folded(folded) => folded.write(tensors, out),
     }
 }

@@ -7,20 +7,10 @@ use std::thread;
 use crate::checkpoint::tensors::TensorReader;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
+use crate::transformer::Matrix;
 
 /// Output channels that are turned at once: their bytes of one input fill a cache line.
 const BLOCK: usize = 64;
-
-/// A weight matrix of a checkpoint, (outputs, inputs).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Matrix {
-    /// Its name in the checkpoint.
-    pub tensor: String,
-    /// Rows.
-    pub outputs: usize,
-    /// Columns.
-    pub inputs: usize,
-}
 
 /// A quantized matrix: what a product of int8 values gives times the scale of its channel is the float product.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,15 +59,15 @@ pub fn quantize_all(weights: &Weights, matrices: &[Matrix], threads: usize) -> R
 }
 
 fn quantize(tensors: &mut TensorReader<'_>, matrix: &Matrix, limit: f32) -> Result<QuantizedMatrix> {
-    let Matrix { tensor, outputs, inputs } = matrix;
-    let mapped = tensors.tensor(tensor, &[*outputs, *inputs])?;
+    let (outputs, inputs, tensor) = (matrix.outputs(), matrix.inputs, &matrix.tensor);
+    let mapped = tensors.tensor(tensor, &[matrix.tensor_rows, inputs])?;
     let mut values = vec![0_i8; outputs * inputs];
-    let mut scales = vec![0.0_f32; *outputs];
+    let mut scales = vec![0.0_f32; outputs];
     let mut block = vec![0_i8; BLOCK * inputs];
-    for first in (0..*outputs).step_by(BLOCK) {
+    for first in (0..outputs).step_by(BLOCK) {
         let count = BLOCK.min(outputs - first);
-        let numbers = mapped.rows(first..first + count);
-        let rows = numbers.chunks_exact(*inputs).zip(block.chunks_exact_mut(*inputs));
+        let numbers = mapped.rows(matrix.rows.start + first..matrix.rows.start + first + count);
+        let rows = numbers.chunks_exact(inputs).zip(block.chunks_exact_mut(inputs));
         for (channel, (row, quantized)) in (first..).zip(rows) {
             // f32::max would lose a NaN.
             let magnitude = |value: &f32| if value.is_nan() { f32::INFINITY } else { value.abs() };
@@ -86,7 +76,7 @@ fn quantize(tensors: &mut TensorReader<'_>, matrix: &Matrix, limit: f32) -> Resu
                 return Err(Error::Tensor {
                     path: tensors.weights().path_of(tensor).to_owned(),
                     tensor: tensor.clone(),
-                    found: format!("a value in row {channel} that is not finite"),
+                    found: format!("a value in row {} that is not finite", matrix.rows.start + channel),
                     expected: "finite values, to quantize them".to_owned(),
                 });
             }
@@ -96,7 +86,7 @@ fn quantize(tensors: &mut TensorReader<'_>, matrix: &Matrix, limit: f32) -> Resu
                 *slot = (value * inverse).round_ties_even() as i8;
             }
         }
-        for (input, line) in values.chunks_exact_mut(*outputs).enumerate() {
+        for (input, line) in values.chunks_exact_mut(outputs).enumerate() {
             for (offset, slot) in line[first..first + count].iter_mut().enumerate() {
                 *slot = block[offset * inputs + input];
             }
@@ -111,7 +101,7 @@ mod tests {
     use crate::checkpoint::weights::testing::weights_filled;
 
     fn matrix(outputs: usize, inputs: usize) -> Matrix {
-        Matrix { tensor: "w".to_owned(), outputs, inputs }
+        Matrix::whole("w", [outputs, inputs])
     }
 
     #[test]

@@ -11,7 +11,7 @@ use pyo3::types::{PyList, PyString};
 
 use crate::batches::precision::{self, Precision};
 use crate::error::Error;
-use crate::lowering::Arithmetic;
+use crate::options::Arithmetic;
 use crate::options::OnTruncate;
 
 pub(super) fn parse_dtype(dtype: &str) -> PyResult<Arithmetic> {

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use ort::value::PrimitiveTensorElementType;
@@ -15,27 +15,31 @@ use crate::batches::plan::PaddedBatch;
 use crate::batches::pool;
 use crate::checkpoint::cache;
 use crate::checkpoint::identity::Digest;
+use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
 use crate::lowering::coreml::{self, DATA_FILE, HIDDEN, StaticShape};
 use crate::lowering::export::{CACHE_KEY, cache_key, write_file, write_weights};
+use crate::lowering::inputs;
 use crate::lowering::onnx::proto::{ElementType, StringStringEntryProto};
+use crate::options::Provider;
 use crate::sessions::buckets::{self, Kept};
-use crate::sessions::embeddings::Embeddings;
-use crate::sessions::provider::{Proof, Provider};
+use crate::sessions::embeddings::EmbeddingTables;
+use crate::sessions::provider::Proof;
 use crate::sessions::runtime::Runtime;
 use crate::sessions::session::{Arguments, SharedSession, argument, inference_error, session_error};
-use crate::spec::{Architecture, Spec};
+use crate::spec::{Network, Spec};
+use crate::transformer::Transformer;
 
 /// B. Ten rows and more gave wrong vectors on some of Apple's GPUs, and one row of a bucket fills them.
 pub const ROWS: usize = 1;
 
 /// A model in graphs of fixed shape.
 pub struct BucketedSession {
-    spec: Spec,
-    weights: Weights,
-    embeddings: Embeddings,
-    hidden_size: usize,
+    network: Arc<Transformer>,
+    pooling: Vec<PoolingMode>,
+    weights: Arc<Weights>,
+    embeddings: EmbeddingTables,
     runtime: Runtime,
     threads: usize,
     provider: Provider,
@@ -57,22 +61,20 @@ impl BucketedSession {
         (provider, element): (Provider, ElementType),
         proof: Proof,
     ) -> Result<Self> {
-        let hidden_size = match &spec.architecture {
-            Architecture::Bert(config) => config.hidden_size,
-            Architecture::Qwen3(config) => config.hidden_size,
-            Architecture::Export(file) => {
+        let (network, weights) = match &spec.network {
+            Network::Checkpoint(network, weights) => (Arc::clone(network), Arc::clone(weights)),
+            Network::OnnxFile(file) => {
                 let problem = format!("it runs checkpoints, and {} is an ONNX file", file.path.display());
                 return Err(Error::ProviderFailed { asked: provider.name().to_owned(), problem });
             }
         };
-        let weights = Weights::open(&spec.folder)?;
-        let identity = Digest::of_weights(&weights)?.and(format!("{:?} {element:?}", spec.architecture).as_bytes());
-        let (lengths, most) = buckets::of(&spec.architecture);
+        let identity = Digest::of_weights(&weights)?.and(format!("{network:?} {element:?}").as_bytes());
+        let (lengths, most) = buckets::of(&network);
         let mut session = BucketedSession {
-            embeddings: Embeddings::open(spec, &weights)?,
-            spec: spec.clone(),
+            embeddings: EmbeddingTables::open(&network.embeddings, &weights)?,
+            pooling: spec.pooling.clone(),
+            network,
             weights,
-            hidden_size,
             runtime: runtime.clone(),
             threads,
             provider,
@@ -93,7 +95,7 @@ impl BucketedSession {
         let unwritable =
             |source: std::io::Error| Error::Unwritable { path: self.folder.clone(), source: source.into() };
         fs::create_dir_all(&self.folder).map_err(unwritable)?;
-        let draft = coreml::draft(&self.spec, &self.weights, self.shape(self.lengths[0]))?;
+        let draft = coreml::draft(&self.network, &self.pooling, &self.weights, self.shape(self.lengths[0]))?;
         let path = self.folder.join(DATA_FILE);
         let whole = draft.folded.last().map_or(0, |last| last.offset + last.length);
         if !fs::metadata(&path).is_ok_and(|facts| facts.len() == whole) {
@@ -124,10 +126,10 @@ impl BucketedSession {
     }
 
     /// The session of a bucket, opened and proven where it is not kept.
-    fn session(&self, length: usize) -> Result<std::sync::Arc<SharedSession>> {
+    fn session(&self, length: usize) -> Result<Arc<SharedSession>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(length, || {
-            let mut draft = coreml::draft(&self.spec, &self.weights, self.shape(length))?;
+            let mut draft = coreml::draft(&self.network, &self.pooling, &self.weights, self.shape(length))?;
             // The provider knows its compiled models by this key: their names and inputs are alike in every model.
             let key = cache_key(&draft.model, &self.weights)?;
             draft.model.metadata_props.push(StringStringEntryProto::new(CACHE_KEY, key));
@@ -166,7 +168,7 @@ impl BucketedSession {
         batch: &PaddedBatch,
         skipped: usize,
     ) -> Result<Vec<f32>> {
-        let mut pooled = Vec::with_capacity(batch.rows * self.spec.pooling.len() * self.hidden_size);
+        let mut pooled = Vec::with_capacity(batch.rows * self.pooling.len() * self.network.output_size());
         for row in 0..batch.rows {
             let ids = &batch.input_ids[row * batch.length..][..batch.lengths[row]];
             let inputs = self.inputs(ids, length, skipped);
@@ -188,28 +190,28 @@ impl BucketedSession {
     /// One row as the graph takes it, padded to the bucket.
     fn inputs(&self, ids: &[i32], length: usize, skipped: usize) -> Vec<Input<f32>> {
         let row = PaddedBatch { length, ..PaddedBatch::single(ids) };
-        let pooling = pool::pooling_inputs(&self.spec.pooling, &row, skipped);
-        let mut embedded = vec![0.0; length * self.hidden_size];
+        let pooling = pool::pooling_inputs(&self.pooling, &row, skipped);
+        let mut embedded = vec![0.0; length * self.network.hidden_size];
         self.embeddings.embed(ids, &mut embedded);
-        let mut inputs = vec![(coreml::INPUTS_EMBEDS, vec![ROWS, length, self.hidden_size], embedded)];
-        if matches!(self.spec.architecture, Architecture::Bert(_)) {
+        let mut given = vec![(inputs::INPUTS_EMBEDS, vec![ROWS, length, self.network.hidden_size], embedded)];
+        if !self.network.is_causal() {
             let bias = (0..length).map(|at| if at < ids.len() { 0.0 } else { HIDDEN }).collect();
-            inputs.push((coreml::MASK_BIAS, vec![ROWS, 1, 1, length], bias));
+            given.push((inputs::MASK_BIAS, vec![ROWS, 1, 1, length], bias));
         }
         if !pooling.weights.is_empty() {
             let shape = vec![ROWS, pooling.weights.len() / length, length];
-            inputs.push((coreml::POOL_W, shape, pooling.weights));
+            given.push((inputs::POOL_WEIGHTS, shape, pooling.weights));
         }
         if let Some(bias) = pooling.bias {
             let finite = bias.into_iter().map(|value| value.max(HIDDEN)).collect();
-            inputs.push((coreml::POOL_BIAS, vec![ROWS, length, 1], finite));
+            given.push((inputs::POOL_BIAS, vec![ROWS, length, 1], finite));
         }
-        inputs
+        given
     }
 
-    /// H.
-    pub fn hidden_size(&self) -> usize {
-        self.hidden_size
+    /// Components of a pooled vector.
+    pub fn output_size(&self) -> usize {
+        self.network.output_size()
     }
 
     /// Nodes of each bucket's graph, all of them the provider's.
@@ -243,7 +245,7 @@ fn run_one<T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
     }
     let mut session = session.lock();
     let outputs = session.run(arguments)?;
-    let output = outputs.get(coreml::OUTPUT).ok_or_else(|| ort::Error::new("no output of pooled rows"))?;
+    let output = outputs.get(inputs::OUTPUT).ok_or_else(|| ort::Error::new("no output of pooled rows"))?;
     take(output.try_extract_tensor::<T>()?.1);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::lowering::coreml;
-use crate::spec::Architecture;
+use crate::transformer::Transformer;
 
 /// The shortest bucket of an encoder, and its longest unless the model's positions end before.
 const ENCODER: (usize, usize) = (64, 2048);
@@ -15,15 +15,13 @@ const DECODER: [usize; 3] = [128, 512, 2048];
 const KEPT: (usize, usize) = (4, 2);
 
 /// The buckets of an architecture, ascending, and how many are kept open.
-pub fn of(architecture: &Architecture) -> (Vec<usize>, usize) {
-    let longest = coreml::longest(architecture);
-    match architecture {
-        Architecture::Qwen3(_) => (up_to(longest, DECODER.into_iter()), KEPT.1),
-        _ => {
-            let doubling = std::iter::successors(Some(ENCODER.0), |length| Some(2 * length));
-            (up_to(longest, doubling.take_while(|length| *length <= ENCODER.1)), KEPT.0)
-        }
+pub fn of(network: &Transformer) -> (Vec<usize>, usize) {
+    let longest = coreml::longest(network);
+    if network.is_causal() {
+        return (up_to(longest, DECODER.into_iter()), KEPT.1);
     }
+    let doubling = std::iter::successors(Some(ENCODER.0), |length| Some(2 * length));
+    (up_to(longest, doubling.take_while(|length| *length <= ENCODER.1)), KEPT.0)
 }
 
 /// Those below `longest`, and `longest` itself where it is not beyond them all.

@@ -1,4 +1,4 @@
-//! A batch and the prefix before it in, pooled rows out: the session of a decoder (Qwen3). Rows longer than a chunk go
+//! A batch and the prefix before it in, pooled rows out: the session of a causal model. Rows longer than a chunk go
 //! through in pieces, each with the keys and values of those before it, so that a long document never needs a score
 //! for every pair of its tokens at once.
 
@@ -6,33 +6,29 @@ use std::sync::Arc;
 
 use ort::session::{OutputSelector, Session, SessionOutputs};
 
-use crate::architectures::qwen3::Qwen3Config;
+use super::frame::{Frame, seen};
 use crate::batches::plan::PaddedBatch;
 use crate::batches::pool::PoolingInputs;
 use crate::batches::prefix::{Prefix, PrefixStore};
 use crate::checkpoint::pooling::PoolingMode;
 use crate::error::{Error, Result};
-use crate::lowering::{OUTPUT, inputs};
+use crate::lowering::inputs::{self, OUTPUT};
 use crate::sessions::session::{Arguments, SharedSession, argument, inference_error, pooling_arguments, run_options};
+use crate::transformer::Transformer;
 
 /// Tokens of a row that run at once.
 const CHUNK_TOKENS: usize = 512;
 
-/// A decoder, ready to run.
+/// A causal model, ready to run.
 pub struct DecoderSession {
     session: SharedSession,
-    config: Qwen3Config,
-    /// 1 / θ^(2i/D), in float32 as transformers has them.
-    inverse_frequencies: Vec<f32>,
+    network: Arc<Transformer>,
     last_token_alone: bool,
     prefixes: PrefixStore,
 }
 
-/// The rotation, visibility and sizes of one run; what they mean is in [`inputs`].
-struct Frame {
-    cos: Vec<f32>,
-    sin: Vec<f32>,
-    causal_bias: Vec<f32>,
+/// The sizes of one run and what its last tokens see; what they mean is in [`inputs`].
+struct Sizes {
     score_sizes: [i64; 2],
     capture: [i64; 2],
     last_index: Vec<i64>,
@@ -41,11 +37,10 @@ struct Frame {
 
 impl DecoderSession {
     /// Takes over a session on a synthesised decoder graph.
-    pub fn new(session: Session, config: &Qwen3Config, modes: &[PoolingMode]) -> Self {
+    pub fn new(session: Session, network: Arc<Transformer>, modes: &[PoolingMode]) -> Self {
         DecoderSession {
             session: SharedSession::new(session),
-            config: config.clone(),
-            inverse_frequencies: config.inverse_frequencies(),
+            network,
             last_token_alone: modes == [PoolingMode::LastToken],
             prefixes: PrefixStore::default(),
         }
@@ -58,8 +53,7 @@ impl DecoderSession {
 
     /// Bytes of one token's keys and values.
     pub fn bytes_per_token(&self) -> usize {
-        let config = &self.config;
-        2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * size_of::<f32>()
+        self.network.remembered_per_token() * size_of::<f32>()
     }
 
     /// The keys and values of these tokens, from the store or computed.
@@ -73,10 +67,13 @@ impl DecoderSession {
         for chunk in tokens.chunks(CHUNK_TOKENS) {
             let batch = PaddedBatch::single(chunk);
             let states = self.step(&batch, &longer, None, chunk.len(), |outputs| self.captured(outputs, &batch))?;
-            let heads = self.config.num_key_value_heads;
+            let heads = self.network.layers.iter().flat_map(|layer| [layer.attention.key_value_heads; 2]);
             longer.states = match longer.states.is_empty() {
                 true => states,
-                false => longer.states.iter().zip(&states).map(|(old, new)| join(old, new, heads)).collect(),
+                false => {
+                    let pairs = longer.states.iter().zip(&states).zip(heads);
+                    pairs.map(|((old, new), heads)| join(old, new, heads)).collect()
+                }
             };
             longer.tokens.extend_from_slice(chunk);
         }
@@ -117,13 +114,14 @@ impl DecoderSession {
         take: impl FnOnce(&SessionOutputs<'_>) -> Result<R>,
     ) -> Result<R> {
         let failed = inference_error(batch);
-        let frame = self.frame(batch, past.tokens.len(), captured);
-        let arguments = self.arguments(batch, past, &frame, pooling).map_err(failed)?;
+        let frame = Frame::of(&self.network, batch, past.tokens.len());
+        let sizes = self.sizes(batch, past.tokens.len(), captured);
+        let arguments = self.arguments(batch, past, (&frame, &sizes), pooling).map_err(failed)?;
         let mut wanted = OutputSelector::no_default();
         if pooling.is_some() {
             wanted = wanted.with(OUTPUT);
         } else {
-            for layer in 0..self.config.num_hidden_layers {
+            for layer in 0..self.network.layers.len() {
                 wanted = wanted.with(inputs::present_key(layer)).with(inputs::present_value(layer));
             }
         }
@@ -133,24 +131,16 @@ impl DecoderSession {
         take(&outputs)
     }
 
-    fn frame(&self, batch: &PaddedBatch, past: usize, captured: usize) -> Frame {
-        let (length, total) = (batch.length, past + batch.length);
-        let group = self.config.num_attention_heads / self.config.num_key_value_heads;
-        // transformers rounds position times frequency to float32 before it takes the cosine; so does this.
-        let angles: Vec<f32> = (past..total)
-            .flat_map(|position| self.inverse_frequencies.iter().map(move |frequency| position as f32 * frequency))
-            .collect();
-        let seen = |last: usize| (0..total).map(move |key| if key <= last { 0.0 } else { f32::NEG_INFINITY });
-        let causal: Vec<f32> = (past..total).flat_map(seen).collect();
+    fn sizes(&self, batch: &PaddedBatch, past: usize, captured: usize) -> Sizes {
         let last = batch.lengths.iter().map(|length| length.saturating_sub(1));
-        Frame {
-            cos: angles.iter().map(|angle| angle.cos()).collect(),
-            sin: angles.iter().map(|angle| angle.sin()).collect(),
-            causal_bias: causal.repeat(group),
-            score_sizes: [past as i64, length as i64],
+        let last_layer = self.network.layers.last().map(|layer| (layer.attention.reach, layer.attention.group()));
+        let (reach, group) = last_layer.unwrap_or_default();
+        let row = |index: usize| seen(reach, past + index, past + batch.length).collect::<Vec<_>>().repeat(group);
+        Sizes {
+            score_sizes: [past as i64, batch.length as i64],
             capture: [1, captured as i64],
             last_index: last.clone().map(|index| index as i64).collect(),
-            last_bias: last.flat_map(|index| seen(past + index).collect::<Vec<_>>().repeat(group)).collect(),
+            last_bias: if self.last_token_alone { last.flat_map(row).collect() } else { Vec::new() },
         }
     }
 
@@ -158,38 +148,35 @@ impl DecoderSession {
         &self,
         batch: &'a PaddedBatch,
         past: &'a Prefix,
-        frame: &'a Frame,
+        (frame, sizes): (&'a Frame, &'a Sizes),
         pooling: Option<&'a PoolingInputs>,
     ) -> Result<Arguments<'a>, ort::Error> {
-        let config = &self.config;
         let (rows, length, total) = (batch.rows, batch.length, past.tokens.len() + batch.length);
-        let group = config.num_attention_heads / config.num_key_value_heads;
         let mut list = Arguments::new();
         argument(&mut list, inputs::INPUT_IDS, &[rows, length], &batch.input_ids)?;
-        argument(&mut list, inputs::COS, &[length, config.head_dim / 2], &frame.cos)?;
-        argument(&mut list, inputs::SIN, &[length, config.head_dim / 2], &frame.sin)?;
-        argument(&mut list, inputs::CAUSAL_BIAS, &[group * length, total], &frame.causal_bias)?;
-        argument(&mut list, inputs::SCORE_SIZES, &[2], &frame.score_sizes)?;
-        argument(&mut list, inputs::CAPTURE, &[2], &frame.capture)?;
+        frame.arguments(&mut list, batch, past.tokens.len())?;
+        argument(&mut list, inputs::SCORE_SIZES, &[2], &sizes.score_sizes)?;
+        argument(&mut list, inputs::CAPTURE, &[2], &sizes.capture)?;
         if self.last_token_alone {
-            argument(&mut list, inputs::LAST_INDEX, &[rows, 1], &frame.last_index)?;
-            argument(&mut list, inputs::LAST_BIAS, &[rows, 1, group, total], &frame.last_bias)?;
+            let group = sizes.last_bias.len() / (rows * total).max(1);
+            argument(&mut list, inputs::LAST_INDEX, &[rows, 1], &sizes.last_index)?;
+            argument(&mut list, inputs::LAST_BIAS, &[rows, 1, group, total], &sizes.last_bias)?;
         } else if let Some(pooling) = pooling {
             pooling_arguments(&mut list, batch, pooling)?;
         }
-        let shape = [1, config.num_key_value_heads, past.tokens.len(), config.head_dim];
-        for layer in 0..config.num_hidden_layers {
+        for (index, layer) in self.network.layers.iter().enumerate() {
+            let shape = [1, layer.attention.key_value_heads, past.tokens.len(), layer.attention.head_size];
             let states = |at: usize| past.states.get(at).map_or(&[][..], Vec::as_slice);
-            argument(&mut list, inputs::past_key(layer), &shape, states(2 * layer))?;
-            argument(&mut list, inputs::past_value(layer), &shape, states(2 * layer + 1))?;
+            argument(&mut list, inputs::past_key(index), &shape, states(2 * index))?;
+            argument(&mut list, inputs::past_value(index), &shape, states(2 * index + 1))?;
         }
         Ok(list)
     }
 
     fn captured(&self, outputs: &SessionOutputs<'_>, batch: &PaddedBatch) -> Result<Vec<Vec<f32>>> {
         let failed = inference_error(batch);
-        let names = (0..self.config.num_hidden_layers)
-            .flat_map(|layer| [inputs::present_key(layer), inputs::present_value(layer)]);
+        let names =
+            (0..self.network.layers.len()).flat_map(|layer| [inputs::present_key(layer), inputs::present_value(layer)]);
         names
             .map(|name| match outputs.get(&name) {
                 Some(states) => Ok(states.try_extract_tensor::<f32>().map_err(failed)?.1.to_vec()),

@@ -12,17 +12,20 @@ use crate::batches::prefix::{self, Prefix, Shared};
 use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
+use crate::lowering::cpu;
 use crate::lowering::onnx::proto::ElementType;
-use crate::lowering::quantize::{Matrix, quantize_all};
-use crate::lowering::{self, Arithmetic};
+use crate::lowering::quantize::quantize_all;
+use crate::options::Arithmetic;
+use crate::options::Provider;
 use crate::sessions::bucketed::{self, BucketedSession};
 use crate::sessions::decoder::DecoderSession;
 use crate::sessions::onnx_file::{ExportSession, Vectors};
-use crate::sessions::provider::{Proof, Provider};
+use crate::sessions::provider::Proof;
 use crate::sessions::runtime::{Initializer, Runtime};
 use crate::sessions::session::{EncoderSession, session_error};
-use crate::spec::{Architecture, Spec};
+use crate::spec::{Network, Spec};
 use crate::texts::tokenize::TokenRow;
+use crate::transformer::{Matrix, Transformer};
 
 /// A model, ready to run.
 pub struct Engine {
@@ -64,16 +67,17 @@ impl Engine {
     pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usize) -> Result<Self> {
         let mut pooling = spec.pooling.clone();
         let mut nodes = None;
-        let (kind, hidden_size) = match &spec.architecture {
-            Architecture::Bert(config) => {
-                let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
-                (Kind::Encoder(EncoderSession::new(session)), config.hidden_size)
+        let (kind, hidden_size) = match &spec.network {
+            Network::Checkpoint(network, weights) => {
+                let of = (network.as_ref(), weights.as_ref());
+                let session = open_checkpoint(of, &pooling, runtime, arithmetic, threads, &mut nodes)?;
+                let kind = match network.is_causal() {
+                    true => Kind::Decoder(DecoderSession::new(session, Arc::clone(network), &pooling)),
+                    false => Kind::Encoder(EncoderSession::new(session, Arc::clone(network))),
+                };
+                (kind, network.output_size())
             }
-            Architecture::Qwen3(config) => {
-                let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
-                (Kind::Decoder(DecoderSession::new(session, config, &pooling)), config.hidden_size)
-            }
-            Architecture::Export(file) => {
+            Network::OnnxFile(file) => {
                 if arithmetic != Arithmetic::Float32 {
                     let expected =
                         "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint";
@@ -107,7 +111,7 @@ impl Engine {
         proof: Proof,
     ) -> Result<Self> {
         let session = BucketedSession::open(spec, runtime, threads, (provider, dtype), proof)?;
-        let (pooling, dimension) = (spec.pooling.clone(), session.hidden_size() * spec.pooling.len());
+        let (pooling, dimension) = (spec.pooling.clone(), session.output_size() * spec.pooling.len());
         Ok(Engine {
             nodes: Some(session.nodes()),
             kind: Kind::Bucketed(Box::new(session)),
@@ -188,20 +192,20 @@ impl Engine {
 }
 
 fn open_checkpoint(
-    spec: &Spec,
+    (network, weights): (&Transformer, &Weights),
+    modes: &[PoolingMode],
     runtime: &Runtime,
     arithmetic: Arithmetic,
     threads: usize,
     nodes: &mut Option<usize>,
 ) -> Result<Session> {
-    let weights = Weights::open(&spec.folder)?;
-    let model = lowering::synthesize(spec, &weights, arithmetic)?;
+    let model = cpu::lower(network, modes, weights, arithmetic)?;
     *nodes = Some(model.node_count());
     let bytes = model.bytes();
     let matrices: Vec<Matrix> = model.quantized.iter().map(|weight| weight.matrix.clone()).collect();
-    let quantized = quantize_all(&weights, &matrices, threads)?;
+    let quantized = quantize_all(weights, &matrices, threads)?;
     let given = model.quantized.into_iter().zip(quantized).flat_map(|(weight, made)| {
-        let Matrix { outputs, inputs, .. } = weight.matrix;
+        let (outputs, inputs) = (weight.matrix.outputs(), weight.matrix.inputs);
         [
             Initializer::new(weight.values_name, [inputs, outputs], made.values),
             Initializer::new(weight.scales_name, [outputs], made.scales),

@@ -5,6 +5,7 @@ pub mod buckets;
 pub mod decoder;
 pub mod embeddings;
 pub mod engine;
+mod frame;
 pub mod onnx_file;
 pub mod provider;
 pub mod runtime;

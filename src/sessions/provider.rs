@@ -2,13 +2,11 @@
 //! the graph, and gives the vectors that the CPU gives; else it is an error. "auto" takes CUDA where all that holds, and
 //! the CPU otherwise.
 
-use std::str::FromStr;
-
 use crate::batches::plan::PaddedBatch;
 use crate::batches::prefix::Prefix;
 use crate::error::{Error, Result};
-use crate::lowering::Arithmetic;
 use crate::lowering::onnx::proto::ElementType;
+use crate::options::{Arithmetic, Provider};
 use crate::sessions::engine::Engine;
 use crate::sessions::runtime::Runtime;
 use crate::spec::Spec;
@@ -18,49 +16,6 @@ pub const PROOF_TEXT: &str = "The ferry to the island leaves twice a day, when t
 /// The least cosine between a provider's vector and the CPU's. Float16 over many layers stays above 0.999; a kernel
 /// that computes something else does not come near.
 const LEAST_COSINE: f64 = 0.99;
-
-/// What runs the graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Provider {
-    /// CUDA where it works, else the CPU.
-    #[default]
-    Auto,
-    /// ONNX Runtime's CPU provider.
-    Cpu,
-    /// NVIDIA's GPUs.
-    Cuda,
-    /// Apple's GPU and neural engine.
-    CoreMl,
-    /// CoreML's graphs and buckets on the CPU provider: for tests, on machines without CoreML.
-    CoreMlOnCpu,
-}
-
-impl Provider {
-    /// The name that callers use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Provider::Auto => "auto",
-            Provider::Cpu => "cpu",
-            Provider::Cuda => "cuda",
-            Provider::CoreMl => "coreml",
-            Provider::CoreMlOnCpu => "coreml-on-cpu",
-        }
-    }
-}
-
-impl FromStr for Provider {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        use Provider::{Auto, CoreMl, CoreMlOnCpu, Cpu, Cuda};
-        let known = [Auto, Cpu, Cuda, CoreMl, CoreMlOnCpu].into_iter().find(|provider| provider.name() == name);
-        known.ok_or_else(|| Error::Argument {
-            argument: "provider",
-            found: format!("{name:?}"),
-            expected: "\"auto\", \"cpu\", \"coreml\" or \"cuda\"".to_owned(),
-        })
-    }
-}
 
 /// A row, and the pooled vector that the CPU provider makes of it.
 pub struct Proof {

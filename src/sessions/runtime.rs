@@ -15,7 +15,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 
 use crate::error::{Error, Result};
 use crate::lowering::onnx::proto::ElementType;
-use crate::sessions::provider::Provider;
+use crate::options::Provider;
 
 /// Names a library file instead of the wheel's, as the `ort` crate's own users know it.
 const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";

@@ -3,15 +3,17 @@
 
 use std::mem::ManuallyDrop;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{PrimitiveTensorElementType, TensorRef};
 
+use super::frame::Frame;
 use crate::batches::plan::PaddedBatch;
 use crate::batches::pool::PoolingInputs;
 use crate::error::{Error, Result};
-use crate::lowering::{OUTPUT, inputs};
+use crate::lowering::inputs::{self, OUTPUT};
+use crate::transformer::Transformer;
 
 /// A session that several threads may take turns with.
 pub struct SharedSession {
@@ -94,15 +96,16 @@ pub fn session_error(path: &Path) -> impl FnOnce(ort::Error) -> Error {
     move |source| Error::Session { path, source: source.into() }
 }
 
-/// An encoder (BERT), ready to run.
+/// A model that looks both ways, ready to run.
 pub struct EncoderSession {
     session: SharedSession,
+    network: Arc<Transformer>,
 }
 
 impl EncoderSession {
     /// Takes over a session on a synthesised encoder graph.
-    pub fn new(session: Session) -> Self {
-        EncoderSession { session: SharedSession::new(session) }
+    pub fn new(session: Session, network: Arc<Transformer>) -> Self {
+        EncoderSession { session: SharedSession::new(session), network }
     }
 
     /// Runs a batch and hands its pooled rows, (B, P·H) one after the other, to `take` while they are still in the
@@ -110,7 +113,9 @@ impl EncoderSession {
     pub fn run(&self, batch: &PaddedBatch, pooling: &PoolingInputs, take: impl FnOnce(&[f32])) -> Result<()> {
         let failed = inference_error(batch);
         let shape = [batch.rows, batch.length];
+        let frame = Frame::of(&self.network, batch, 0);
         let mut arguments = Arguments::new();
+        frame.arguments(&mut arguments, batch, 0).map_err(failed)?;
         argument(&mut arguments, inputs::INPUT_IDS, &shape, &batch.input_ids).map_err(failed)?;
         argument(&mut arguments, inputs::ATTENTION_MASK, &shape, &batch.attention_mask).map_err(failed)?;
         pooling_arguments(&mut arguments, batch, pooling).map_err(failed)?;

@@ -59,7 +59,7 @@ impl TextTokenizer {
         let special_tokens = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         check_arithmetic(&path, &tokenizer, special_tokens)?;
         let direction = if spec.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
-        let vocab_size = spec.architecture.vocab_size();
+        let vocab_size = spec.network.vocab_size();
         Ok(TextTokenizer { path, tokenizer, direction, vocab_size, special_tokens })
     }
 

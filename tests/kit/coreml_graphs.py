@@ -89,7 +89,7 @@ def feeds(
         if "pool_bias" in values:
             values["pool_bias"][index, :length] = 0
         for slot, mode in enumerate(mode for mode in modes if mode != "max"):
-            values["pool_w"][index, slot] = pool_weights(mode, length, shapes["pool_w"][2])
+            values["pool_weights"][index, slot] = pool_weights(mode, length, shapes["pool_weights"][2])
     return {name: array.astype(onnx.helper.tensor_dtype_to_np_dtype(kinds[name])) for name, array in values.items()}
 
 

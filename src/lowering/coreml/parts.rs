@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use super::{Draft, StaticShape};
 use crate::checkpoint::weights::Weights;
-use crate::error::Result;
-use crate::lowering::Arithmetic;
+use crate::error::{Error, Result};
 use crate::lowering::onnx::builder::{GraphBuilder, Size, Value, dims, external_data};
 use crate::lowering::onnx::folding::{Folded, Part, encode};
 use crate::lowering::onnx::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, TensorProto};
+use crate::options::Arithmetic;
+use crate::transformer::{Linear, Norm, NormKind, Vector};
 
 /// What is added to a score or a component that must not be seen. Not -inf, which float16 arithmetic and the provider's
 /// kernels turn into NaN; exp of it is 0 all the same.
@@ -41,11 +42,6 @@ impl<'w> StaticGraph<'w> {
         self.shape.length
     }
 
-    /// Whether the checkpoint has a tensor of this name.
-    pub fn has_weight(&self, tensor: &str) -> bool {
-        self.weights.contains(tensor)
-    }
-
     /// A graph input of the graph's float type.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
         let shape: Vec<Size> = shape.iter().map(|size| Size::Fixed(*size)).collect();
@@ -62,8 +58,8 @@ impl<'w> StaticGraph<'w> {
     pub fn folded(&mut self, name: &str, shape: &[usize], parts: Vec<Part>) -> Result<Value> {
         for part in &parts {
             self.weights.tensor(&part.tensor, &part.shape)?;
-            if let (Some(scale), Some(columns)) = (&part.column_scale, part.shape.last()) {
-                self.weights.tensor(scale, &[*columns])?;
+            if let Some((scale, _)) = &part.column_scale {
+                self.weights.tensor(&scale.tensor, &[scale.tensor_size])?;
             }
         }
         let end = self.folded.last().map_or(0, |last| last.offset + last.length);
@@ -80,9 +76,20 @@ impl<'w> StaticGraph<'w> {
         Ok(value)
     }
 
-    /// A tensor of the checkpoint as it is, in the graph's float type.
-    pub fn weight(&mut self, tensor: &str, shape: &[usize]) -> Result<Value> {
-        self.folded(tensor, shape, vec![Part::plain(tensor, shape)])
+    /// A vector of the checkpoint, in the graph's float type.
+    pub fn vector(&mut self, vector: &Vector) -> Result<Value> {
+        self.folded(&vector.name(), &[vector.size()], vec![Part::vector(vector)])
+    }
+
+    /// `x · Wᵀ + b`, where a norm came before whose weight multiplies the columns of W.
+    pub fn linear(&mut self, name: &str, x: &Value, linear: &Linear, norm: Option<&Norm>) -> Result<Value> {
+        let Linear { weight, bias } = linear;
+        let column_scale = norm.and_then(|norm| norm.weight.clone().map(|weight| (weight, norm.weight_offset)));
+        let part = Part { column_scale, ..Part::matrix(weight) };
+        let shape = [weight.outputs(), weight.inputs];
+        let weight = self.folded(&weight.name(), &shape, vec![part])?;
+        let bias = bias.as_ref().map(|bias| self.vector(bias)).transpose()?;
+        self.gemm(name, x, &weight, bias.as_ref())
     }
 
     /// A constant that depends on no weight.
@@ -92,6 +99,17 @@ impl<'w> StaticGraph<'w> {
             data_type: self.shape.element as i32,
             name: name.to_owned(),
             raw_data: Some(encode(values, self.shape.element)),
+            ..Default::default()
+        })
+    }
+
+    /// A constant of whole numbers.
+    pub fn indices(&mut self, name: &str, shape: &[usize], values: &[i64]) -> Result<Value> {
+        self.builder.tensor(TensorProto {
+            dims: dims(shape),
+            data_type: ElementType::Int64 as i32,
+            name: name.to_owned(),
+            raw_data: Some(values.iter().flat_map(|number| number.to_le_bytes()).collect()),
             ..Default::default()
         })
     }
@@ -178,15 +196,43 @@ impl<'w> StaticGraph<'w> {
         self.op(&format!("{layer}.context"), "MatMul", &[&weights, value])
     }
 
-    /// `LayerNorm(x)` over the last axis, which the provider would take for axis 1 if it were not said.
-    pub fn layer_norm(&mut self, name: &str, x: &Value, norm: &str, width: usize, epsilon: f32) -> Result<Value> {
-        // Checkpoints that came from TensorFlow call scale and shift gamma and beta.
-        let old = self.has_weight(&format!("{norm}.gamma"));
-        let (scale, shift) = if old { ("gamma", "beta") } else { ("weight", "bias") };
-        let scale = self.weight(&format!("{norm}.{scale}"), &[width])?;
-        let shift = self.weight(&format!("{norm}.{shift}"), &[width])?;
-        let attributes = [AttributeProto::int("axis", -1), AttributeProto::float("epsilon", epsilon)];
-        self.builder.op(name, "LayerNormalization", &[x, &scale, &shift], &attributes)
+    /// A whole norm over the last axis of a 2-D value.
+    pub fn norm(&mut self, name: &str, x: &Value, norm: &Norm) -> Result<Value> {
+        match (norm.kind, &norm.weight) {
+            (NormKind::Layer, Some(weight)) => {
+                let scale = self.vector(weight)?;
+                let shift = match &norm.bias {
+                    Some(bias) => self.vector(bias)?,
+                    None => self.constant(&format!("{name}.no_shift"), &[weight.size()], &vec![0.0; weight.size()])?,
+                };
+                // The provider would take axis 1 if it were not said.
+                let attributes = [AttributeProto::int("axis", -1), AttributeProto::float("epsilon", norm.epsilon)];
+                self.builder.op(name, "LayerNormalization", &[x, &scale, &shift], &attributes)
+            }
+            (NormKind::RootMeanSquare, Some(weight)) => {
+                let bare = self.rms_norm(&format!("{name}.bare"), x, 1, norm.epsilon)?;
+                let part = Part { offset: norm.weight_offset, ..Part::vector(weight) };
+                let gamma = self.folded(&weight.name(), &[weight.size()], vec![part])?;
+                self.op(name, "Mul", &[&bare, &gamma])
+            }
+            (_, None) => Err(Error::Graph { problem: format!("the norm {name} has no weight") }),
+        }
+    }
+
+    /// A norm whose weight may be left to the products that follow: the value, and the norm that is still owed.
+    pub fn norm_before<'n>(
+        &mut self,
+        name: &str,
+        x: &Value,
+        norm: Option<&'n Norm>,
+    ) -> Result<(Value, Option<&'n Norm>)> {
+        match norm {
+            None => Ok((x.clone(), None)),
+            Some(norm) if norm.kind == NormKind::RootMeanSquare && norm.bias.is_none() => {
+                Ok((self.rms_norm(name, x, 1, norm.epsilon)?, Some(norm)))
+            }
+            Some(norm) => Ok((self.norm(name, x, norm)?, None)),
+        }
     }
 
     /// `x / √(mean(x²) + ε)` over an axis, without a scale. In float16 x² would overflow from 256 on, so there x is
@@ -194,7 +240,7 @@ impl<'w> StaticGraph<'w> {
     pub fn rms_norm(&mut self, name: &str, x: &Value, axis: usize, epsilon: f32) -> Result<Value> {
         let part = |step: &str| format!("{name}.{step}");
         let (x, epsilon) = if self.shape.element == ElementType::Float16 {
-            let root = self.scalar("rms.sqrt_epsilon", epsilon.sqrt())?;
+            let root = self.scalar(&format!("rms.sqrt_epsilon.{epsilon:e}"), epsilon.sqrt())?;
             let minus_one = self.scalar("rms.minus_one", -1.0)?;
             let highest = self.reduce(&part("highest"), "ReduceMax", x, axis)?;
             let lowest = self.reduce(&part("lowest"), "ReduceMin", x, axis)?;
@@ -205,7 +251,7 @@ impl<'w> StaticGraph<'w> {
             let scaled = self.op(&part("scaled"), "Div", &[x, &guarded])?;
             (scaled, self.op(&part("epsilon"), "Mul", &[&share, &share])?)
         } else {
-            (x.clone(), self.scalar("rms.epsilon", epsilon)?)
+            (x.clone(), self.scalar(&format!("rms.epsilon.{epsilon:e}"), epsilon)?)
         };
         let squares = self.op(&part("squares"), "Mul", &[&x, &x])?;
         let mean = self.reduce(&part("mean"), "ReduceMean", &squares, axis)?;

@@ -1,9 +1,9 @@
 //! Pooling in the provider's operators: the sums as one product, the maximum over what the bias leaves visible.
 
 use super::parts::StaticGraph;
-use super::{OUTPUT, POOL_BIAS, POOL_W};
 use crate::checkpoint::pooling::PoolingMode;
 use crate::error::Result;
+use crate::lowering::inputs::{OUTPUT, POOL_BIAS, POOL_WEIGHTS};
 use crate::lowering::onnx::builder::Value;
 
 /// (B·L, H) -> (B, P, H), in the order of `modes`; makes it the graph's output.
@@ -14,7 +14,7 @@ pub fn pool(graph: &mut StaticGraph<'_>, hidden_states: &Value, modes: &[Pooling
     // A mode is there at most once, so the sums before the maximum and those after it lie together.
     let maximum_at = modes.iter().position(|mode| *mode == PoolingMode::Max);
     let sums = |graph: &mut StaticGraph<'_>, name: &str| -> Result<Value> {
-        let weights = graph.input(POOL_W, &[rows, summed, length])?;
+        let weights = graph.input(POOL_WEIGHTS, &[rows, summed, length])?;
         graph.op(name, "MatMul", &[&weights, &by_row])
     };
     let maximum = |graph: &mut StaticGraph<'_>, name: &str| -> Result<Value> {

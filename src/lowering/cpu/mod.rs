@@ -1,7 +1,91 @@
-//! Graphs for ONNX Runtime's CPU and CUDA providers, in its fused operators, over any batch and length.
+//! Graphs for ONNX Runtime's CPU and CUDA providers: its fused operators, any batch and length. In: a description, its
+//! weights' places, what is pooled. Out: a model with the inputs of [`inputs`](super::inputs), whose weights point into
+//! the checkpoint. B rows, L tokens.
 
-pub mod bert;
-mod layers;
-pub mod pooling;
+mod attention;
+mod embeddings;
+mod feed_forward;
+mod linear;
+mod norms;
+mod pooling;
 mod quantized;
-pub mod qwen3;
+
+use crate::checkpoint::pooling::PoolingMode;
+use crate::checkpoint::weights::Weights;
+use crate::error::Result;
+use crate::lowering::inputs::{INPUT_IDS, OUTPUT};
+use crate::lowering::onnx::builder::{GraphBuilder, Size};
+use crate::lowering::onnx::model::Model;
+use crate::lowering::onnx::proto::ElementType;
+use crate::options::Arithmetic;
+use crate::transformer::Transformer;
+use attention::{Picked, Tables, attention};
+use feed_forward::feed_forward;
+use linear::linear;
+use norms::{Stream, norm};
+
+const LAST_AXIS: i64 = -1;
+/// Writes the graph. Where a causal model pools its last token alone, only that one goes through the last layer.
+pub fn lower(network: &Transformer, modes: &[PoolingMode], weights: &Weights, arithmetic: Arithmetic) -> Result<Model> {
+    let mut graph = GraphBuilder::new("ironvec", weights, arithmetic);
+    let builder = &mut graph;
+    let hidden = network.hidden_size;
+    let rows = Size::Symbol("B");
+    let input_ids = builder.input(INPUT_IDS, ElementType::Int32, &[rows, Size::Symbol("L")])?;
+    let tables = Tables::declare(builder, network)?;
+    let mut stream = Stream::new(embeddings::embed(builder, &network.embeddings, &input_ids)?, hidden);
+    let last_alone = network.is_causal() && modes == [PoolingMode::LastToken];
+    for (index, layer) in network.layers.iter().enumerate() {
+        let path = |part: &str| format!("layers.{index}.{part}");
+        let norms = &layer.attention_norms;
+        let states = match &norms.input {
+            Some(how) => stream.normed(builder, &path("normed"), how)?,
+            None => stream.sum(builder)?,
+        };
+        let picks = match last_alone && index + 1 == network.layers.len() {
+            true => Some(Picked::declare(builder, &layer.attention)?),
+            false => None,
+        };
+        let mut attended = attention(builder, &tables, index, &layer.attention, &states, picks.as_ref())?;
+        if let Some(picks) = &picks {
+            // From here on only the pooled token matters: its residual, its feed-forward.
+            stream.pick(builder, &picks.column)?;
+        }
+        let mut bias = layer.attention.output.bias.as_ref();
+        if let Some(how) = &norms.output {
+            attended = norms::biased(builder, attended, bias.take())?;
+            attended = norm(builder, &path("attention.normed"), &attended, how, hidden)?;
+        }
+        stream.add(builder, attended, bias)?;
+        stream.renormed(builder, &path("attended"), norms.sum.as_ref())?;
+
+        let norms = &layer.feed_forward_norms;
+        let states = match &norms.input {
+            Some(how) => stream.normed(builder, &path("attended.normed"), how)?,
+            None => stream.sum(builder)?,
+        };
+        let mut expanded = feed_forward(builder, &path("feed_forward"), &layer.feed_forward, &states)?;
+        let mut bias = layer.feed_forward.down.bias.as_ref();
+        if let Some(how) = &norms.output {
+            expanded = norms::biased(builder, expanded, bias.take())?;
+            expanded = norm(builder, &path("feed_forward.normed"), &expanded, how, hidden)?;
+        }
+        stream.add(builder, expanded, bias)?;
+        stream.renormed(builder, &path("states"), norms.sum.as_ref())?;
+    }
+    let mut states = match &network.last_norm {
+        Some(how) => stream.normed(builder, "hidden_states", how)?,
+        None => stream.sum(builder)?,
+    };
+    if let Some(projection) = &network.projection {
+        states = linear(builder, "projected", &states, &projection.weight)?;
+        states = norms::biased(builder, states, projection.bias.as_ref())?;
+    }
+    if last_alone {
+        let pooled = builder.op(OUTPUT, "Identity", &[&states], &[])?;
+        builder.output(&pooled, ElementType::Float32, &[rows, Size::Fixed(1), Size::Fixed(network.output_size())]);
+    } else {
+        pooling::pool(builder, &states, modes, network.output_size())?;
+    }
+    Ok(graph.finish())
+}

@@ -3,8 +3,8 @@
 
 use crate::checkpoint::pooling::PoolingMode;
 use crate::error::Result;
-use crate::lowering::OUTPUT;
-use crate::lowering::inputs;
+
+use crate::lowering::inputs::{self, OUTPUT};
 use crate::lowering::onnx::builder::{GraphBuilder, Size, Value};
 use crate::lowering::onnx::proto::{AttributeProto, ElementType};
 

@@ -6,18 +6,19 @@
 use crate::error::Result;
 use crate::lowering::onnx::builder::{GraphBuilder, Value};
 use crate::lowering::onnx::proto::{AttributeProto, ElementType};
+use crate::transformer::Matrix;
 
 /// Activations take ±127 around this: unsigned, because int8 weights with unsigned activations have the fast kernels.
 const ZERO_POINT: u8 = 128;
 
 /// `x · Wᵀ`. (…, inputs) -> (…, outputs).
-pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, tensor: &str, shape: [usize; 2]) -> Result<Value> {
+pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix) -> Result<Value> {
     let activations = quantized_rows(builder, x)?;
-    let [weight, weight_scales] = builder.quantized_weight(tensor, shape)?;
+    let [values, scales] = builder.quantized_weight(weight)?;
     let product = builder.contrib(
         &format!("{name}.unscaled"),
         "MatMulIntegerToFloat",
-        &[&activations.values, &weight, &activations.step, &weight_scales, &activations.zero_point],
+        &[&activations.values, &values, &activations.step, &scales, &activations.zero_point],
         &[],
     )?;
     builder.op(name, "Mul", &[&product, &activations.peaks], &[])

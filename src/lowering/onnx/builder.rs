@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 
-use super::model::{Arithmetic, Model, QuantizedWeight};
+use super::model::{Model, QuantizedWeight};
 use super::proto::{
     AttributeProto, Dimension, DimensionProto, ElementType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
 };
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
+use crate::options::Arithmetic;
 
 /// ONNX Runtime's own operators (fused attention, skip + norm, …).
 pub const CONTRIB: &str = "com.microsoft";

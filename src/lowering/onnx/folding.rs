@@ -2,27 +2,33 @@
 //! type. A [`Folded`] says what to make; the bytes are made when they are written, a few rows at a time.
 
 use std::io::Write;
+use std::ops::Range;
 
 use half::f16;
 
 use super::proto::ElementType;
 use crate::checkpoint::tensors::TensorReader;
 use crate::error::{Error, Result};
+use crate::transformer::{Matrix, Vector};
 
 /// Numbers that are converted at once: 16 MB of float32.
 const CHUNK: usize = 4 << 20;
 /// Offsets of tensors in a data file are multiples of this.
 const ALIGNMENT: u64 = 64;
 
-/// A tensor of the checkpoint as a part of a folded one.
+/// A range of a tensor's rows as a part of a folded one: `(x + offset) · scale`, its columns multiplied.
 #[derive(Debug, Clone)]
 pub struct Part {
     /// Its name in the checkpoint.
     pub tensor: String,
     /// Its shape there.
     pub shape: Vec<usize>,
-    /// A tensor of as many numbers as it has columns, which multiplies them.
-    pub column_scale: Option<String>,
+    /// The rows that are taken.
+    pub rows: Range<usize>,
+    /// A norm's weight, which multiplies the columns, and what is added to it before.
+    pub column_scale: Option<(Vector, f32)>,
+    /// Is added to every number.
+    pub offset: f32,
     /// Multiplies every number.
     pub scale: f32,
     /// How many copies lie one after the other.
@@ -30,9 +36,30 @@ pub struct Part {
 }
 
 impl Part {
-    /// A tensor as it is.
-    pub fn plain(tensor: impl Into<String>, shape: &[usize]) -> Self {
-        Part { tensor: tensor.into(), shape: shape.to_vec(), column_scale: None, scale: 1.0, copies: 1 }
+    fn plain(tensor: &str, shape: &[usize], rows: &Range<usize>) -> Self {
+        Part {
+            tensor: tensor.to_owned(),
+            shape: shape.to_vec(),
+            rows: rows.clone(),
+            column_scale: None,
+            offset: 0.0,
+            scale: 1.0,
+            copies: 1,
+        }
+    }
+
+    /// A matrix as it is.
+    pub fn matrix(matrix: &Matrix) -> Self {
+        Part::plain(&matrix.tensor, &[matrix.tensor_rows, matrix.inputs], &matrix.rows)
+    }
+
+    /// A vector as it is.
+    pub fn vector(vector: &Vector) -> Self {
+        Part::plain(&vector.tensor, &[vector.tensor_size], &vector.range)
+    }
+
+    fn numbers(&self) -> usize {
+        self.copies * self.rows.len() * self.shape.iter().skip(1).product::<usize>()
     }
 }
 
@@ -53,7 +80,7 @@ pub struct Folded {
 impl Folded {
     /// A tensor that begins at the next aligned offset after `end`.
     pub fn after(end: u64, name: &str, element: ElementType, parts: Vec<Part>) -> Self {
-        let numbers: usize = parts.iter().map(|part| part.copies * part.shape.iter().product::<usize>()).sum();
+        let numbers: usize = parts.iter().map(Part::numbers).sum();
         let size = if element == ElementType::Float16 { size_of::<f16>() } else { size_of::<f32>() };
         let offset = end.next_multiple_of(ALIGNMENT);
         Folded { name: name.to_owned(), element, offset, length: (numbers * size) as u64, parts }
@@ -64,20 +91,20 @@ impl Folded {
         for part in &self.parts {
             let tensor = tensors.tensor(&part.tensor, &part.shape)?;
             let columns = match &part.column_scale {
-                Some(name) => Some(tensors.tensor(name, &[tensor.row_size()])?.rows(0..tensor.row_size())),
+                Some((scale, offset)) => Some(column_scale(tensors, scale, *offset, tensor.row_size())?),
                 None => None,
             };
             let row_size = tensor.row_size().max(1);
             let step = (CHUNK / row_size).max(1);
             for _ in 0..part.copies {
-                for start in (0..part.shape[0]).step_by(step) {
-                    let mut values = tensor.rows(start..(start + step).min(part.shape[0]));
+                for start in part.rows.clone().step_by(step) {
+                    let mut values = tensor.rows(start..(start + step).min(part.rows.end));
                     if let Some(columns) = &columns {
                         let scaled = |row: &mut [f32]| row.iter_mut().zip(columns).for_each(|(x, scale)| *x *= scale);
                         values.chunks_exact_mut(row_size).for_each(scaled);
                     }
-                    if part.scale != 1.0 {
-                        values.iter_mut().for_each(|value| *value *= part.scale);
+                    if part.offset != 0.0 || part.scale != 1.0 {
+                        values.iter_mut().for_each(|value| *value = (*value + part.offset) * part.scale);
                     }
                     out.write_all(&self.encode(&values, &part.tensor)?)?;
                 }
@@ -98,6 +125,17 @@ impl Folded {
         }
         Ok(encode(values, self.element))
     }
+}
+
+fn column_scale(tensors: &mut TensorReader<'_>, scale: &Vector, offset: f32, columns: usize) -> Result<Vec<f32>> {
+    if scale.size() != columns {
+        return Err(Error::Graph {
+            problem: format!("{} numbers of {} for {columns} columns", scale.size(), scale.name()),
+        });
+    }
+    let mut values = tensors.tensor(&scale.tensor, &[scale.tensor_size])?.rows(scale.range.clone());
+    values.iter_mut().for_each(|value| *value += offset);
+    Ok(values)
 }
 
 /// Float32 numbers as an initializer's bytes.
@@ -150,10 +188,12 @@ mod tests {
     fn parts_are_stacked_scaled_and_repeated() {
         let (_folder, weights) =
             weights_filled(&[("w", &[2, 2], &[1.0, 2.0, 3.0, 4.0]), ("g", &[2], &[10.0, 100.0]), ("v", &[1], &[7.0])]);
-        let scaled = Part { column_scale: Some("g".to_owned()), scale: 0.5, ..Part::plain("w", &[2, 2]) };
-        let parts = vec![scaled, Part { copies: 2, ..Part::plain("v", &[1]) }];
+        let matrix = Part::matrix(&Matrix::whole("w", [2, 2]));
+        let scaled = Part { column_scale: Some((Vector::whole("g", 2), 0.0)), scale: 0.5, ..matrix };
+        let shifted = Part { copies: 2, offset: 1.0, ..Part::vector(&Vector::whole("v", 1)) };
+        let parts = vec![scaled, shifted, Part::matrix(&Matrix::whole("w", [2, 2]).part(1..2))];
         let bytes = written(ElementType::Float32, parts.clone(), &weights).unwrap();
-        let expected = [5.0, 100.0, 15.0, 200.0, 7.0, 7.0];
+        let expected = [5.0, 100.0, 15.0, 200.0, 8.0, 8.0, 3.0, 4.0];
         assert_eq!(bytes, encode(&expected, ElementType::Float32));
         assert_eq!(written(ElementType::Float16, parts, &weights).unwrap(), encode(&expected, ElementType::Float16));
     }
@@ -161,9 +201,9 @@ mod tests {
     #[test]
     fn what_float16_cannot_hold_is_named() {
         let (_folder, weights) = weights_filled(&[("w", &[2], &[1.0, 70000.0])]);
-        let refused = written(ElementType::Float16, vec![Part::plain("w", &[2])], &weights);
+        let refused = written(ElementType::Float16, vec![Part::vector(&Vector::whole("w", 2))], &weights);
         let Err(FoldError::Weights(error)) = refused else { panic!("{refused:?}") };
         assert!(error.to_string().contains("tensor `w` holds 70000, which float16 cannot"), "{error}");
-        assert!(written(ElementType::Float32, vec![Part::plain("w", &[2])], &weights).is_ok());
+        assert!(written(ElementType::Float32, vec![Part::vector(&Vector::whole("w", 2))], &weights).is_ok());
     }
 }

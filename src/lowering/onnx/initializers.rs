@@ -1,47 +1,76 @@
 //! The constants of a graph: tensors of the checkpoint, which become external data that points into its own files, and
 //! the few numbers that the graph itself brings.
 
+use std::ops::Range;
+
 use safetensors::tensor::Dtype;
 
 use super::builder::{GraphBuilder, Value, dims, external_data};
 use super::model::QuantizedWeight;
 use super::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, StringStringEntryProto, TensorProto};
 use crate::error::Result;
-use crate::lowering::quantize::Matrix;
+use crate::transformer::{Matrix, Vector};
 
 impl GraphBuilder<'_> {
-    /// Whether the checkpoint has a tensor of this name.
-    pub fn has_weight(&self, tensor: &str) -> bool {
-        self.weights.contains(tensor)
+    /// A matrix of the checkpoint as float32; 16-bit ones go through a Cast that the runtime folds at load.
+    pub fn matrix(&mut self, matrix: &Matrix) -> Result<Value> {
+        let stored = self.stored_matrix(matrix)?;
+        self.widened(matrix.name(), stored)
     }
 
-    /// A tensor of the checkpoint as float32; 16-bit tensors go through a Cast that the runtime folds at load.
-    pub fn weight(&mut self, tensor: &str, shape: &[usize]) -> Result<Value> {
-        let (value, element) = self.initializer(tensor, shape)?;
+    /// A vector of the checkpoint as float32.
+    pub fn vector(&mut self, vector: &Vector) -> Result<Value> {
+        let stored = self.stored(&vector.name(), &vector.tensor, &[vector.tensor_size], &vector.range)?;
+        self.widened(vector.name(), stored)
+    }
+
+    /// A matrix of the checkpoint in its own type, which stays mapped: for tables that are read by row.
+    pub fn table(&mut self, matrix: &Matrix) -> Result<Value> {
+        Ok(self.stored_matrix(matrix)?.0)
+    }
+
+    fn stored_matrix(&mut self, matrix: &Matrix) -> Result<(Value, ElementType)> {
+        self.stored(&matrix.name(), &matrix.tensor, &[matrix.tensor_rows, matrix.inputs], &matrix.rows)
+    }
+
+    fn widened(&mut self, name: String, (value, element): (Value, ElementType)) -> Result<Value> {
         if element == ElementType::Float32 {
             return Ok(value);
         }
-        let to_float32 = AttributeProto::int("to", ElementType::Float32 as i64);
-        self.op(&format!("{tensor}.float32"), "Cast", &[&value], &[to_float32])
+        let name = format!("{name}.float32");
+        if let Some(known) = self.named(&name) {
+            return Ok(known);
+        }
+        self.op(&name, "Cast", &[&value], &[AttributeProto::int("to", ElementType::Float32 as i64)])
     }
 
-    /// A tensor of the checkpoint in its own type, which stays mapped: for tables that are read by row.
-    pub fn table(&mut self, tensor: &str, shape: &[usize]) -> Result<Value> {
-        Ok(self.initializer(tensor, shape)?.0)
-    }
-
-    fn initializer(&mut self, tensor: &str, shape: &[usize]) -> Result<(Value, ElementType)> {
+    /// A range of a tensor's rows, pointing into the checkpoint's file; the same value wherever it is asked for.
+    fn stored(
+        &mut self,
+        name: &str,
+        tensor: &str,
+        shape: &[usize],
+        rows: &Range<usize>,
+    ) -> Result<(Value, ElementType)> {
         let place = self.weights.tensor(tensor, shape)?;
         let element = match place.dtype {
             Dtype::F16 => ElementType::Float16,
             Dtype::BF16 => ElementType::BFloat16,
             _ => ElementType::Float32,
         };
+        if let Some(known) = self.named(name) {
+            return Ok((known, element));
+        }
+        let row_bytes = place.length / (shape[0] as u64).max(1);
         let proto = TensorProto {
-            dims: dims(shape),
+            dims: dims(&[&[rows.len()], &shape[1..]].concat()),
             data_type: element as i32,
-            name: tensor.to_owned(),
-            external_data: external_data(&self.weights.location(place)?, place.offset, place.length),
+            name: name.to_owned(),
+            external_data: external_data(
+                &self.weights.location(place)?,
+                place.offset + rows.start as u64 * row_bytes,
+                rows.len() as u64 * row_bytes,
+            ),
             data_location: Some(LOCATION_EXTERNAL),
             ..Default::default()
         };
@@ -57,11 +86,11 @@ impl GraphBuilder<'_> {
 
     /// A matrix of the checkpoint in int8, (inputs, outputs), and the scale of each output. Their numbers are made when
     /// the session is: see [`Model::quantized`].
-    pub fn quantized_weight(&mut self, tensor: &str, [outputs, inputs]: [usize; 2]) -> Result<[Value; 2]> {
-        self.weights.tensor(tensor, &[outputs, inputs])?;
-        let matrix = Matrix { tensor: tensor.to_owned(), outputs, inputs };
-        let values = self.claim(&format!("{tensor}.int8"))?;
-        let scales = self.claim(&format!("{tensor}.scales"))?;
+    pub fn quantized_weight(&mut self, matrix: &Matrix) -> Result<[Value; 2]> {
+        self.weights.tensor(&matrix.tensor, &[matrix.tensor_rows, matrix.inputs])?;
+        let (name, outputs, inputs) = (matrix.name(), matrix.outputs(), matrix.inputs);
+        let values = self.claim(&format!("{name}.int8"))?;
+        let scales = self.claim(&format!("{name}.scales"))?;
         for (value, element, shape) in
             [(&values, ElementType::Int8, &[inputs, outputs][..]), (&scales, ElementType::Float32, &[outputs])]
         {
@@ -77,7 +106,7 @@ impl GraphBuilder<'_> {
             });
         }
         self.quantized.push(QuantizedWeight {
-            matrix,
+            matrix: matrix.clone(),
             values_name: values.name().to_owned(),
             scales_name: scales.name().to_owned(),
         });
@@ -99,7 +128,27 @@ impl GraphBuilder<'_> {
         Ok(value)
     }
 
-    /// A constant list of integers (axes, sizes).
+    /// A constant list of equal numbers, the same value wherever its name is asked for.
+    pub fn filled(&mut self, name: &str, size: usize, number: f32) -> Result<Value> {
+        if let Some(value) = self.named(name) {
+            return Ok(value);
+        }
+        self.tensor(TensorProto {
+            dims: dims(&[size]),
+            data_type: ElementType::Float32 as i32,
+            name: name.to_owned(),
+            raw_data: Some(number.to_le_bytes().repeat(size)),
+            ..Default::default()
+        })
+    }
+
+    /// A constant list of integers (axes, sizes); equal lists are one initializer.
+    pub fn sizes(&mut self, values: &[i64]) -> Result<Value> {
+        let name = format!("sizes.{}", values.iter().map(i64::to_string).collect::<Vec<_>>().join("x"));
+        self.named(&name).map_or_else(|| self.integers(&name, values), Ok)
+    }
+
+    /// A constant list of integers.
     pub fn integers(&mut self, name: &str, values: &[i64]) -> Result<Value> {
         let value = self.claim(name)?;
         self.graph.initializer.push(TensorProto {

@@ -3,30 +3,7 @@
 use prost::Message;
 
 use super::proto::ModelProto;
-use crate::lowering::quantize::Matrix;
-
-/// What matrix products with weights are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Arithmetic {
-    /// As the reference does.
-    #[default]
-    Float32,
-    /// The whole graph, on providers that compute in it.
-    Float16,
-    /// Weights with a scale for each output channel, activations with one for each row: see `quantized.rs`.
-    Int8,
-}
-
-impl Arithmetic {
-    /// The name that callers use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Arithmetic::Float32 => "float32",
-            Arithmetic::Float16 => "float16",
-            Arithmetic::Int8 => "int8",
-        }
-    }
-}
+use crate::transformer::Matrix;
 
 /// A finished graph.
 #[derive(Debug)]

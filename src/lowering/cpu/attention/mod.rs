@@ -1,0 +1,62 @@
+//! Self-attention, from the states that a layer's input norm gives to what its output projection puts out, without that
+//! one's bias. Which operators serve a layer is decided by its description alone: the most fused that fits.
+
+mod grouped;
+mod packed;
+mod projected;
+mod tables;
+
+use super::linear::linear;
+use super::norms::{biased, norm_of_heads};
+use crate::error::Result;
+use crate::lowering::onnx::builder::{GraphBuilder, Value};
+use crate::options::Arithmetic;
+use crate::transformer::{Attention, Linear, Norm};
+
+pub use grouped::Picked;
+pub use tables::Tables;
+
+/// The attention of layer `index`. `picked` asks for one query of each row instead of all. (B, L, H) -> (B, L or 1, H).
+pub fn attention(
+    builder: &mut GraphBuilder,
+    tables: &Tables,
+    index: usize,
+    attention: &Attention,
+    states: &Value,
+    picked: Option<&Picked>,
+) -> Result<Value> {
+    let name = format!("layers.{index}.attention");
+    let plain = attention.rotation.is_none()
+        && [&attention.query_norm, &attention.key_norm, &attention.value_norm].iter().all(|norm| norm.is_none());
+    let context = if tables.is_causal() || attention.group() > 1 {
+        grouped::context(builder, tables, index, attention, states, picked)?
+    } else if plain && builder.arithmetic() != Arithmetic::Int8 && biases_agree(attention) {
+        packed::context(builder, tables, &name, attention, states)?
+    } else {
+        projected::context(builder, tables, &name, attention, states)?
+    };
+    linear(builder, &format!("{name}.output"), &context, &attention.output.weight)
+}
+
+/// Whether all of queries, keys and values have a bias, or none.
+fn biases_agree(attention: &Attention) -> bool {
+    let parts = [&attention.query, &attention.key, &attention.value];
+    parts.iter().all(|part| part.bias.is_some()) || parts.iter().all(|part| part.bias.is_none())
+}
+
+/// A projection with its bias, each head normed where there is a norm. (B, L, H) -> (B, L, heads · D).
+fn projection(
+    builder: &mut GraphBuilder,
+    name: &str,
+    states: &Value,
+    how: &Linear,
+    norm: Option<&Norm>,
+    [heads, size]: [usize; 2],
+) -> Result<Value> {
+    let product = linear(builder, name, states, &how.weight)?;
+    let product = biased(builder, product, how.bias.as_ref())?;
+    match norm {
+        Some(norm) => norm_of_heads(builder, product, norm, heads, size),
+        None => Ok(product),
+    }
+}

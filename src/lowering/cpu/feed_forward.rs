@@ -1,0 +1,59 @@
+//! The feed-forward network. (B, L, H) -> (B, L, H), without the last bias, which is left to the sum that follows.
+
+use super::linear::linear;
+use super::norms::biased;
+use crate::error::Result;
+use crate::lowering::onnx::builder::{GraphBuilder, Value};
+use crate::lowering::onnx::proto::AttributeProto;
+use crate::transformer::{Activation, FeedForward, Vector};
+
+/// Writes the nodes of one layer's, whose names begin with `path`.
+pub fn feed_forward(builder: &mut GraphBuilder, path: &str, network: &FeedForward, states: &Value) -> Result<Value> {
+    let FeedForward { gate, up, down, activation } = network;
+    let name = |part: &str| format!("{path}.{part}");
+    let inner = match gate {
+        None => {
+            let wide = linear(builder, &name("up"), states, &up.weight)?;
+            activated(builder, &name("activated"), wide, up.bias.as_ref(), *activation)?
+        }
+        Some(gate) => {
+            let gated = linear(builder, &name("gate"), states, &gate.weight)?;
+            let wide = linear(builder, &name("up"), states, &up.weight)?;
+            let wide = biased(builder, wide, up.bias.as_ref())?;
+            let gated = activated(builder, &name("activated"), gated, gate.bias.as_ref(), *activation)?;
+            builder.op(&name("product"), "Mul", &[&gated, &wide], &[])?
+        }
+    };
+    linear(builder, &name("down"), &inner, &down.weight)
+}
+
+/// `activation(x + bias)`, in one operator where there is one.
+fn activated(
+    builder: &mut GraphBuilder,
+    name: &str,
+    x: Value,
+    bias: Option<&Vector>,
+    activation: Activation,
+) -> Result<Value> {
+    match (activation, bias) {
+        (Activation::Gelu, Some(bias)) => {
+            let bias = builder.vector(bias)?;
+            builder.contrib(name, "BiasGelu", &[&x, &bias], &[])
+        }
+        (Activation::Gelu, None) => builder.contrib(name, "Gelu", &[&x], &[]),
+        (Activation::GeluTanh, Some(bias)) => {
+            let bias = builder.vector(bias)?;
+            builder.contrib(name, "FastGelu", &[&x, &bias], &[])
+        }
+        (Activation::GeluTanh, None) => builder.contrib(name, "FastGelu", &[&x], &[]),
+        (Activation::Relu, bias) => {
+            let x = biased(builder, x, bias)?;
+            builder.op(name, "Relu", &[&x], &[])
+        }
+        // QuickGelu with alpha 1 is x * sigmoid(x): SiLU in one pass.
+        (Activation::Silu, bias) => {
+            let x = biased(builder, x, bias)?;
+            builder.contrib(name, "QuickGelu", &[&x], &[AttributeProto::float("alpha", 1.0)])
+        }
+    }
+}
