@@ -24,7 +24,7 @@ const HARMLESS: &[&str] = &[
     "pretraining_tp", "problem_type", "qa_dropout", "reference_compile", "repad_logits_with_grad", "resid_pdrop",
     "sbert_ce_default_activation_function", "sentence_transformers", "sep_token_id", "seq_classif_dropout",
     "sparse_pred_ignore_index", "sparse_prediction", "summary_activation", "summary_first_dropout",
-    "summary_proj_to_labels", "summary_type", "summary_use_proj", "tie_word_embeddings", "tokenizer_class",
+    "summary_proj_to_labels", "summary_type", "summary_use_proj", "tie_weights_", "tie_word_embeddings", "tokenizer_class",
     "torch_dtype", "transformers_version", "unk_token_id", "unpad_inputs", "use_cache", "use_flash_attn",
     "use_memory_efficient_attention", "vocab_size_padded",
 ];

@@ -1,5 +1,6 @@
 //! Rows of token ids to batches, and pooled rows to the caller's vectors.
 
+pub mod head;
 pub mod plan;
 pub mod pool;
 pub mod precision;

@@ -100,10 +100,16 @@ pub fn finish_row(pooled: &[f32], normalize: bool, target: &mut [f32]) {
         target.copy_from_slice(kept);
         return;
     }
-    let norm = kept.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt().max(1e-12);
+    let norm = norm_of(kept);
     for (slot, value) in target.iter_mut().zip(kept) {
         *slot = (f64::from(*value) / norm) as f32;
     }
+}
+
+/// The length of a vector, and not less than what torch's `normalize` divides by; NaN where a component is.
+pub fn norm_of(vector: &[f32]) -> f64 {
+    let length = vector.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt();
+    if length < 1e-12 { 1e-12 } else { length }
 }
 
 #[cfg(test)]

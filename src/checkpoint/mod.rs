@@ -7,4 +7,5 @@ pub mod modules;
 pub mod onnx_file;
 pub mod pooling;
 pub mod tensors;
+mod torch;
 pub mod weights;

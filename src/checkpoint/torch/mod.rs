@@ -1,0 +1,154 @@
+//! `pytorch_model.bin` in, places of tensors out: a zip whose `data.pkl` names tensors and whose other members are their
+//! numbers, stored as they are, which are mapped in place like safetensors. Nothing is executed: a small machine knows
+//! tensors, storages and containers. Refused by name: any other opcode or global, a compressed or encrypted member, a
+//! tensor that is not laid out row by row or leaves its storage, files from before torch 1.6.
+
+mod machine;
+mod values;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+
+use safetensors::tensor::Dtype;
+use zip::{CompressionMethod, ZipArchive};
+
+use values::{StoredTensor, Value};
+
+/// Bytes of `data.pkl` at most: a hundred bytes for each of many thousand tensors.
+const LARGEST_PICKLE: u64 = 64 << 20;
+/// Members of the zip at most.
+const MOST_MEMBERS: usize = 100_000;
+
+/// A tensor's name, type, shape, first byte in the file, bytes.
+pub struct Found {
+    /// The name in the state dictionary.
+    pub name: String,
+    /// Its type; integers and the like are named too, and refused where they are asked for.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// First byte in the file.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// Reads what a file holds; the error says what is wrong with it.
+pub fn read(file: File) -> Result<Vec<Found>, String> {
+    let size = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut archive = ZipArchive::new(file).map_err(|error| {
+        format!("not a zip as torch.save writes since version 1.6 ({error}); save it anew, or convert it to safetensors")
+    })?;
+    if archive.len() > MOST_MEMBERS {
+        return Err(format!("{} members, more than {MOST_MEMBERS}", archive.len()));
+    }
+    let members = members(&mut archive, size)?;
+    let mut pickles = members.keys().filter(|name| name.ends_with("/data.pkl"));
+    let (Some(pickle), None) = (pickles.next().cloned(), pickles.next()) else {
+        return Err("expected exactly one data.pkl in it, as torch.save writes".to_owned());
+    };
+    let root = pickle.trim_end_matches("data.pkl").to_owned();
+    if let Some(order) = members.get(&format!("{root}byteorder")) {
+        let bytes = content(&mut archive, order)?;
+        if bytes != b"little" {
+            return Err(format!("its byteorder is {:?}; supported: little", String::from_utf8_lossy(&bytes)));
+        }
+    }
+    let bytes = content(&mut archive, &members[&pickle])?;
+    let entries = state_dictionary(machine::run(&bytes)?)?;
+    entries
+        .into_iter()
+        .map(|(name, tensor)| {
+            let member = format!("{root}data/{}", tensor.storage.key);
+            let at = members.get(&member).ok_or_else(|| format!("tensor `{name}`: no member {member:?}"))?;
+            place(&name, &tensor, at).map_err(|problem| format!("tensor `{name}`: {problem}"))
+        })
+        .collect()
+}
+
+/// Where a member's bytes lie.
+struct Member {
+    index: usize,
+    start: u64,
+    length: u64,
+}
+
+fn members(archive: &mut ZipArchive<File>, size: u64) -> Result<HashMap<String, Member>, String> {
+    let mut found = HashMap::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index_raw(index).map_err(|error| format!("member {index}: {error}"))?;
+        let name = member.name().map_err(|error| format!("member {index}: {error}"))?.into_owned();
+        if member.compression() != CompressionMethod::Stored || member.encrypted() {
+            return Err(format!("member {name:?} is compressed or encrypted; supported: stored, as torch.save writes"));
+        }
+        let Some(start) = member.data_start() else { return Err(format!("member {name:?} has no place")) };
+        let length = member.size();
+        if start.checked_add(length).is_none_or(|end| end > size) || member.compressed_size() != length {
+            return Err(format!("member {name:?} does not end within the file (truncated download?)"));
+        }
+        if found.insert(name.clone(), Member { index, start, length }).is_some() {
+            return Err(format!("member {name:?} is there twice"));
+        }
+    }
+    Ok(found)
+}
+
+fn content(archive: &mut ZipArchive<File>, member: &Member) -> Result<Vec<u8>, String> {
+    if member.length > LARGEST_PICKLE {
+        return Err(format!("a member of {} bytes where at most {LARGEST_PICKLE} are expected", member.length));
+    }
+    let mut bytes = Vec::new();
+    let mut file = archive.by_index(member.index).map_err(|error| error.to_string())?;
+    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// The tensors of a dictionary, by name; what else is in it does not belong to a state dictionary.
+fn state_dictionary(value: Value) -> Result<Vec<(String, StoredTensor)>, String> {
+    let Value::Dictionary(entries) = value else {
+        return Err(format!("data.pkl holds {}; expected a dictionary of tensors", value.kind()));
+    };
+    let entries = entries.borrow();
+    let mut tensors = Vec::with_capacity(entries.len());
+    for (key, value) in entries.iter() {
+        match (key, value) {
+            (Value::Text(name), Value::Tensor(tensor)) => tensors.push((name.to_string(), tensor.as_ref().clone())),
+            (Value::Text(name), other) => {
+                return Err(format!("entry {name:?} is {}; expected a dictionary of tensors alone", other.kind()));
+            }
+            (other, _) => return Err(format!("a key is {}; expected names", other.kind())),
+        }
+    }
+    Ok(tensors)
+}
+
+/// The bytes of a tensor, held against its storage.
+fn place(name: &str, tensor: &StoredTensor, member: &Member) -> Result<Found, String> {
+    let width = (tensor.storage.dtype.bitsize() / 8) as u64;
+    let sizes = |count: u64| count.checked_mul(width).ok_or("its storage is larger than any memory");
+    if sizes(tensor.storage.numbers)? != member.length {
+        let StoredTensor { storage, .. } = tensor;
+        return Err(format!("its storage has {} bytes, not {} numbers", member.length, storage.numbers));
+    }
+    let mut numbers: u64 = 1;
+    for (size, stride) in tensor.shape.iter().zip(&tensor.strides).rev() {
+        // The stride of an axis of one element means nothing.
+        if *size != 1 && *stride != numbers {
+            return Err(format!("strides {:?} of shape {:?} are not row by row", tensor.strides, tensor.shape));
+        }
+        numbers = numbers.checked_mul(*size).ok_or("its shape is larger than any memory")?;
+    }
+    let end = tensor.offset.checked_add(numbers).ok_or("it ends past any memory")?;
+    if end > tensor.storage.numbers {
+        return Err(format!("it ends at number {end} of a storage of {}", tensor.storage.numbers));
+    }
+    let shape = tensor.shape.iter().map(|size| usize::try_from(*size).map_err(|_| "its shape is too large".to_owned()));
+    Ok(Found {
+        name: name.to_owned(),
+        dtype: tensor.storage.dtype,
+        shape: shape.collect::<Result<_, _>>()?,
+        offset: member.start + tensor.offset * width,
+        length: numbers * width,
+    })
+}
