@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 
+from .cache_files import write_whole
 from .hub_cache import (
     Repository,
     absent,
@@ -22,7 +23,6 @@ from .hub_cache import (
     read_model_type,
     remember_listing,
     weight_files,
-    write_whole,
 )
 
 _HUB_ID = re.compile(r"[A-Za-z0-9._-]{1,96}(/[A-Za-z0-9._-]{1,96})?")
