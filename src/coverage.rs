@@ -57,6 +57,10 @@ fn read(path: &Path) -> Result<ModelProto> {
     if about.is_dir() {
         return Err(Error::malformed(path, "is a folder; name the ONNX file in it"));
     }
+    if !about.is_file() {
+        // A device or a pipe says nothing of its length, and cannot be mapped.
+        return Err(Error::malformed(path, "is not a regular file"));
+    }
     if about.len() > MAX_BYTES {
         return Err(Error::malformed(path, format!("has {} bytes; an ONNX file has at most 2 GiB", about.len())));
     }
