@@ -11,11 +11,13 @@ use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 
 use crate::batch::PaddedBatch;
 use crate::error::{Error, Result};
+use crate::lookup::outside_table;
 use crate::session::{Arguments, SharedSession, inference_error, run_options};
 
 /// An export, ready to run.
 pub struct ExportSession {
     session: SharedSession,
+    path: PathBuf,
     inputs: Vec<Input>,
     output: Output,
     hidden_size: usize,
@@ -62,7 +64,13 @@ impl ExportSession {
             return Err(Error::unsupported(path, "inputs", names(session.inputs()), "input_ids among them"));
         }
         let (output, width) = choose_output(path, session.outputs())?;
-        let mut export = ExportSession { session: SharedSession::new(session), inputs, output, hidden_size: 0 };
+        let mut export = ExportSession {
+            session: SharedSession::new(session),
+            path: path.to_owned(),
+            inputs,
+            output,
+            hidden_size: 0,
+        };
         export.hidden_size = match width.or(hidden_size) {
             Some(width) => width,
             None => match export.run(&PaddedBatch::single(&[0]))? {
@@ -97,7 +105,9 @@ impl ExportSession {
         let wanted = OutputSelector::no_default().with(&self.output.name);
         let options = run_options(batch, wanted).map_err(failed)?;
         let mut session = self.session.lock();
-        let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
+        let outputs = session
+            .run_with_options(arguments, &options)
+            .map_err(|error| outside_table(&self.path, batch, &error).unwrap_or_else(|| failed(error)))?;
         let Some(output) = outputs.get(&self.output.name) else {
             return Err(Error::Graph { problem: format!("no output `{}`", self.output.name) });
         };

@@ -26,6 +26,7 @@ pub mod export;
 pub mod graph;
 pub mod identity;
 pub mod inspect;
+pub mod lookup;
 pub mod model;
 pub mod onnx_file;
 pub mod options;

@@ -104,7 +104,7 @@ impl Runtime {
             .with_model_format(ModelFormat::MLProgram)
             .with_static_input_shapes(true)
             .with_compute_units(units)
-            .with_model_cache_dir(path.parent().unwrap_or(Path::new(".")).display())
+            .with_model_cache_dir(utf8(path.parent().unwrap_or(Path::new(".")))?)
             .build()
             .error_on_failure();
         builder.with_execution_providers([coreml])?.with_disable_cpu_fallback()?.commit_from_file(path)
@@ -119,7 +119,7 @@ impl Runtime {
         given: Vec<Initializer>,
         threads: usize,
     ) -> Result<Session, ort::Error> {
-        let folder = data_folder.to_string_lossy();
+        let folder = utf8(data_folder)?;
         let mut builder = self
             .builder(threads, GraphOptimizationLevel::Level1)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
@@ -136,7 +136,7 @@ impl Runtime {
 
     /// Opens a session that is not to be run but to tell the shapes of its outputs. External data is in `data_folder`.
     pub fn open_for_shapes(&self, model: &[u8], data_folder: &Path) -> Result<Session, ort::Error> {
-        let folder = data_folder.to_string_lossy();
+        let folder = utf8(data_folder)?;
         // Folding constants makes more shapes known; in 1.21, inference alone does not look through `Shape`.
         self.builder(1, GraphOptimizationLevel::Level1)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
@@ -174,6 +174,12 @@ impl Initializer {
     {
         Ok(Initializer { name, value: Tensor::from_array((shape, values))?.into_dyn() })
     }
+}
+
+/// A folder as ONNX Runtime takes it within its settings: as text.
+fn utf8(folder: &Path) -> Result<&str, ort::Error> {
+    let refusal = || format!("{}: its name is not UTF-8, which ONNX Runtime needs", folder.display());
+    folder.to_str().ok_or_else(|| ort::Error::new(refusal()))
 }
 
 /// What `OrtGetApiBase()->GetVersionString()` says; the library is loaded already, so this only counts one more user.
@@ -239,6 +245,16 @@ mod tests {
         for name in ["libonnxruntime_providers_shared.so", "onnxruntime_pybind11_state.so", "onnxruntime.py", "so"] {
             assert!(!is_library(name), "{name}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_is_not_text_is_refused_by_name() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = Path::new(std::ffi::OsStr::from_bytes(b"/models/\xff"));
+        let message = utf8(folder).unwrap_err().to_string();
+        assert!(message.contains("/models/\u{fffd}: its name is not UTF-8"), "{message}");
+        assert_eq!(utf8(Path::new("/models/\u{e9}")).unwrap(), "/models/\u{e9}");
     }
 
     #[test]

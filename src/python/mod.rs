@@ -7,6 +7,7 @@ mod inspect;
 mod report;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -201,10 +202,10 @@ impl PyEmbedder {
         length: Option<usize>,
         batch: Option<usize>,
         dtype: &str,
-    ) -> PyResult<Vec<String>> {
+    ) -> PyResult<Vec<OsString>> {
         let options = ExportOptions { flavour: flavour.to_owned(), length, batch, dtype: dtype.to_owned() };
         let files = py.detach(|| self.inner.export(&path, &options))?;
-        Ok(files.iter().map(|file| file.display().to_string()).collect())
+        Ok(files.into_iter().map(PathBuf::into_os_string).collect())
     }
 
     fn device_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
