@@ -79,11 +79,11 @@ class Embedder(LoadedModel):
     def encode(
         self,
         texts: TextsLike = _BY_KEYWORD,
-        *,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
+        *,
         precision: str = "float32",
         normalize_embeddings: bool | None = None,
         truncate_dim: int | None = None,
@@ -94,6 +94,7 @@ class Embedder(LoadedModel):
         """Computes one vector per text.
 
         The result for a text does not depend on what it is batched with: within 1e-5 of encoding it alone (float32).
+        What may go by position goes in sentence-transformers' order.
 
         Args:
             texts: A str, or a list, tuple, 1-D array, Series or any other ordered iterable of str. An empty string is
@@ -146,12 +147,12 @@ class Embedder(LoadedModel):
     def encode_query(
         self,
         texts: TextsLike = _BY_KEYWORD,
-        *,
-        task: str | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
+        *,
+        task: str | None = None,
         precision: str = "float32",
         normalize_embeddings: bool | None = None,
         truncate_dim: int | None = None,
@@ -178,11 +179,11 @@ class Embedder(LoadedModel):
     def encode_document(
         self,
         texts: TextsLike = _BY_KEYWORD,
-        *,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
+        *,
         precision: str = "float32",
         normalize_embeddings: bool | None = None,
         truncate_dim: int | None = None,

@@ -7,12 +7,13 @@ encoding and documents the arguments.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _core
 from .arguments import TextsLike, as_texts, flag_or_none, named, positive_int_or_none
-from .hub_cache import is_plain
+from .hub_cache import hub_cache, is_plain
 from .prompts import Prompts, checked_prompts
 from .resolve import onnxruntime_dirs, resolve
 from .similarity import pair_scores, score_matrix
@@ -54,22 +55,21 @@ class LoadedModel:
         chosen_file = _onnx_name(file_name)
         keeps_prompts = flag_or_none("prompt_cache", prompt_cache)
         own_prompts = checked_prompts(prompts)
-        # The token stays out of the pickle, which may end up in a file; a path is made absolute, since whoever
-        # unpickles may stand in another folder.
-        self._arguments = (
-            os.path.abspath(model) if os.path.exists(model) else model,
-            {
-                "provider": provider, "dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim,
-                "threads": threads, "prompts": own_prompts,
-                "default_prompt_name": default_prompt_name, "file_name": file_name, "revision": revision,
-                "cache_dir": cache_dir, "local_files_only": local_files_only, "on_truncate": on_truncate,
-                "prompt_cache": prompt_cache,
-            },
-        )  # fmt: skip
         self._on_truncate = on_truncate
         resolved = resolve(
             model, revision=revision, cache_dir=cache_dir, file_name=chosen_file, local_files_only=local_files_only,
             token=token,
+        )  # fmt: skip
+        # The token stays out of the pickle, which may end up in a file; paths are absolute, wherever it is unpickled.
+        self._arguments = (
+            model if resolved.by_name else resolved.folder,
+            {
+                "provider": provider, "dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim,
+                "threads": threads, "prompts": own_prompts, "default_prompt_name": default_prompt_name,
+                "file_name": file_name, "revision": revision,
+                "cache_dir": None if cache_dir is None else hub_cache(cache_dir),
+                "local_files_only": local_files_only, "on_truncate": on_truncate, "prompt_cache": prompt_cache,
+            },
         )  # fmt: skip
         self._model_id = resolved.model_id
         self._native_arguments: dict[str, Any] = {
@@ -248,9 +248,20 @@ class LoadedModel:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in fields)
         return f"{type(self).__name__}({self._model_id!r}, {values})"
 
-    def __reduce__(self) -> tuple[Callable[..., LoadedModel], tuple[Any, ...]]:
-        model, keywords = self._arguments
-        return _from_arguments, (type(self), model, keywords)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_arguments, (type(self), *self._arguments), self.__getstate__()
+
+    def __getstate__(self) -> Any:
+        """What a subclass added, in its instances' dictionary and slots; the model itself is loaded anew."""
+        added = {
+            name: getattr(self, name)
+            for kind in type(self).__mro__
+            if issubclass(kind, LoadedModel) and kind is not LoadedModel
+            for name, member in vars(kind).items()
+            if isinstance(member, MemberDescriptorType) and hasattr(self, name)
+        }
+        dictionary = getattr(self, "__dict__", None)
+        return (dictionary, added) if added else dictionary  # as pickle and copy take them apart
 
     def _native(self) -> _core.Embedder:
         """The native object of this process."""
@@ -283,4 +294,7 @@ def _load(arguments: dict[str, Any]) -> _core.Embedder:
 
 
 def _from_arguments(cls: type[_Model], model: str | os.PathLike[str], keywords: dict[str, Any]) -> _Model:
-    return cls(model, **keywords)
+    # Not `cls(...)`: a subclass's constructor may take other arguments. What it made of them is in the pickle.
+    made = cls.__new__(cls)
+    LoadedModel.__init__(made, model, **keywords)
+    return made

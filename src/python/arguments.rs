@@ -109,6 +109,20 @@ pub(super) fn quantize<'py>(
 
 pub(super) fn warn(py: Python<'_>, message: String) -> PyResult<()> {
     let message = CString::new(message).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    // Level 2: the caller of the public face.
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 2)
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, callers_level(py)?)
+}
+
+/// Which frame, counted from 1 for the innermost, is the first outside of this package: the line that a warning is about.
+fn callers_level(py: Python<'_>) -> PyResult<i32> {
+    let mut frame = py.import("sys")?.call_method0("_getframe")?;
+    let mut level = 1;
+    loop {
+        let module = frame.getattr("f_globals")?.call_method1("get", ("__name__",))?;
+        let ours = module.extract::<PyBackedStr>().is_ok_and(|name| name.split('.').next() == Some("ironvec"));
+        frame = frame.getattr("f_back")?;
+        if !ours || frame.is_none() {
+            return Ok(level);
+        }
+        level += 1;
+    }
 }
