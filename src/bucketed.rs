@@ -24,7 +24,7 @@ use crate::onnx_file::{CACHE_KEY, cache_key, write_file, write_weights};
 use crate::pool;
 use crate::provider::{Proof, Provider};
 use crate::runtime::Runtime;
-use crate::session::{Arguments, SharedSession, argument, inference_error, session_error};
+use crate::session::{Arguments, SharedSession, argument, inference_error, output, session_error};
 use crate::weights::Weights;
 
 /// B. Ten rows and more gave wrong vectors on some of Apple's GPUs, and one row of a bucket fills them.
@@ -166,21 +166,21 @@ impl BucketedSession {
         batch: &PaddedBatch,
         skipped: usize,
     ) -> Result<Vec<f32>> {
+        let shape = [ROWS, self.spec.pooling.len(), self.hidden_size];
         let mut pooled = Vec::with_capacity(batch.rows * self.spec.pooling.len() * self.hidden_size);
         for row in 0..batch.rows {
             let ids = &batch.input_ids[row * batch.length..][..batch.lengths[row]];
             let inputs = self.inputs(ids, length, skipped);
-            let failed = inference_error(batch);
             match self.element {
                 ElementType::Float16 => {
                     let halves = |values: Vec<f32>| values.into_iter().map(f16::from_f32).collect::<Vec<_>>();
                     let inputs: Vec<Input<f16>> =
                         inputs.into_iter().map(|(name, shape, values)| (name, shape, halves(values))).collect();
-                    run_one(session, &inputs, |values: &[f16]| pooled.extend(values.iter().map(|value| value.to_f32())))
+                    let take = |values: &[f16]| pooled.extend(values.iter().map(|value| value.to_f32()));
+                    run_one(session, &inputs, &shape, batch, take)?;
                 }
-                _ => run_one(session, &inputs, |values: &[f32]| pooled.extend_from_slice(values)),
+                _ => run_one(session, &inputs, &shape, batch, |values: &[f32]| pooled.extend_from_slice(values))?,
             }
-            .map_err(failed)?;
         }
         Ok(pooled)
     }
@@ -235,15 +235,17 @@ type Input<T> = (&'static str, Vec<usize>, Vec<T>);
 fn run_one<T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
     session: &SharedSession,
     inputs: &[Input<T>],
+    output_shape: &[usize],
+    batch: &PaddedBatch,
     take: impl FnOnce(&[T]),
-) -> Result<(), ort::Error> {
+) -> Result<()> {
+    let failed = inference_error(batch);
     let mut arguments = Arguments::new();
     for (name, shape, values) in inputs {
-        argument(&mut arguments, *name, shape, values)?;
+        argument(&mut arguments, *name, shape, values).map_err(failed)?;
     }
     let mut session = session.lock();
-    let outputs = session.run(arguments)?;
-    let output = outputs.get(coreml::OUTPUT).ok_or_else(|| ort::Error::new("no output of pooled rows"))?;
-    take(output.try_extract_tensor::<T>()?.1);
+    let outputs = session.run(arguments).map_err(failed)?;
+    take(output(&outputs, coreml::OUTPUT, output_shape, batch)?);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use crate::batch::{self, Batch, Limits, PaddedBatch};
+use crate::batch::{self, Batch, PaddedBatch};
 use crate::engine::{Engine, Report};
 use crate::error::{Error, Result};
 use crate::graph::Arithmetic;
@@ -199,11 +199,7 @@ impl Embedder {
 
     /// The batches of a window, each with the prefix that its rows share, which may be empty.
     fn plan(&self, rows: &[TokenRow], call: &Call, batch_size: Option<usize>) -> Result<Vec<(Batch, Arc<Prefix>)>> {
-        let limits = Limits {
-            token_budget: batch::TOKEN_BUDGET,
-            max_rows: self.engine.rows_per_run(batch_size),
-            threads: self.threads,
-        };
+        let limits = self.engine.limits(batch_size, self.threads);
         let mut runs = Vec::new();
         for Group { prefix, rows: members } in self.groups(rows, call)? {
             let lengths: Vec<usize> = members.iter().map(|&row| rows[row].ids.len() - prefix.tokens.len()).collect();
@@ -238,12 +234,17 @@ impl Embedder {
     ) -> Result<()> {
         let mut padded = PaddedBatch::gather(batch, &window.rows, prefix.tokens.len());
         padded.frees_memory = frees_memory;
+        let mut not_finite = Vec::new();
         self.engine.run(&padded, prefix, call.skipped_tokens, |pooled| {
             for (&row, vector) in batch.rows.iter().zip(pooled.chunks_exact(self.engine.dimension())) {
-                let place = window.texts[row].0 * call.dimension;
-                pool::finish_row(vector, call.normalize, &mut target[place..][..call.dimension]);
+                let text_index = window.texts[row].0;
+                let place = &mut target[text_index * call.dimension..][..call.dimension];
+                if pool::finish_row(vector, call.normalize, place).is_err() {
+                    not_finite.push(text_index);
+                }
             }
-        })
+        })?;
+        if not_finite.is_empty() { Ok(()) } else { Err(Error::not_finite(self.spec.source(), not_finite)) }
     }
 
     fn check_call(&self, options: &EncodeOptions) -> Result<Call> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ort::session::Session;
 
-use crate::batch::PaddedBatch;
+use crate::batch::{self, Limits, PaddedBatch};
 use crate::bucketed::{self, BucketedSession};
 use crate::decoder::DecoderSession;
 use crate::error::{Error, Result};
@@ -67,7 +67,8 @@ impl Engine {
         let (kind, hidden_size) = match &spec.architecture {
             Architecture::Bert(config) => {
                 let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
-                (Kind::Encoder(EncoderSession::new(session)), config.hidden_size)
+                let pooled = [pooling.len(), config.hidden_size];
+                (Kind::Encoder(EncoderSession::new(session, pooled)), config.hidden_size)
             }
             Architecture::Qwen3(config) => {
                 let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
@@ -84,7 +85,7 @@ impl Engine {
                     });
                 }
                 let session = runtime.open_file(&file.path, threads).map_err(session_error(&file.path))?;
-                let export = ExportSession::new(session, &file.path, file.hidden_size)?;
+                let export = ExportSession::new(session, file)?;
                 if export.pools() {
                     pooling.clear();
                 } else if export.is_decoder() && !spec.pooling_is_stated {
@@ -118,10 +119,20 @@ impl Engine {
     }
 
     /// Rows of a run at most: the caller's wish, and what the graph was made for.
-    pub fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
+    fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
         match &self.kind {
             Kind::Bucketed(_) => Some(asked.map_or(bucketed::ROWS, |rows| rows.min(bucketed::ROWS))),
             _ => asked,
+        }
+    }
+
+    /// How the batches of a call may be cut: apart by length where padding would enter the vectors.
+    pub fn limits(&self, batch_size: Option<usize>, threads: usize) -> Limits {
+        Limits {
+            token_budget: batch::TOKEN_BUDGET,
+            max_rows: self.rows_per_run(batch_size),
+            equal_lengths: matches!(&self.kind, Kind::Export(export) if !export.hides_padding()),
+            threads,
         }
     }
 

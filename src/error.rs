@@ -96,6 +96,18 @@ pub enum Error {
         max_length: usize,
     },
 
+    /// A vector that is no number: of weights that are none, of arithmetic that overflows, or of nothing to pool.
+    #[error(
+        "{}: NaN or infinite components in the vector of {}; the weights hold such numbers, the arithmetic overflows, \
+         or `max` pools no token", path.display(), listed(text_indices)
+    )]
+    NotFinite {
+        /// The model's folder, or the ONNX file.
+        path: PathBuf,
+        /// Which texts of the call, as far as they ran.
+        text_indices: Vec<usize>,
+    },
+
     /// An argument is outside what the function takes.
     #[error("{argument}={found}: expected {expected}")]
     Argument {
@@ -175,6 +187,14 @@ pub enum Error {
     Interrupted,
 }
 
+/// The first of some texts by name, and how many more there are.
+fn listed(text_indices: &[usize]) -> String {
+    let (named, more) = text_indices.split_at(text_indices.len().min(5));
+    let named: Vec<String> = named.iter().map(|index| format!("texts[{index}]")).collect();
+    let named = named.join(", ");
+    if more.is_empty() { named } else { format!("{named} and {} more", more.len()) }
+}
+
 impl Error {
     /// A file that is not what its name says.
     pub fn malformed(path: &Path, problem: impl Into<String>) -> Self {
@@ -184,6 +204,12 @@ impl Error {
     /// The same, with the reader's own error kept as the source.
     pub fn malformed_by(path: &Path, problem: impl Into<String>, source: impl Into<Source>) -> Self {
         Error::Malformed { path: path.to_owned(), problem: problem.into(), source: Some(source.into()) }
+    }
+
+    /// Texts of one batch, in any order, whose vectors are no numbers.
+    pub fn not_finite(path: &Path, mut text_indices: Vec<usize>) -> Self {
+        text_indices.sort_unstable();
+        Error::NotFinite { path: path.to_owned(), text_indices }
     }
 
     /// A field with a value that is not supported.

@@ -23,6 +23,7 @@ pub mod embeddings;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod export_inputs;
 pub mod graph;
 pub mod identity;
 pub mod inspect;

@@ -28,7 +28,8 @@ impl From<Error> for PyErr {
             | Error::Tensor { .. }
             | Error::TokenOutOfRange { .. }
             | Error::Tokenize { .. }
-            | Error::Session { .. } => ModelError::new_err(message),
+            | Error::Session { .. }
+            | Error::NotFinite { .. } => ModelError::new_err(message),
             Error::TextTooLong { .. } | Error::Argument { .. } => PyValueError::new_err(message),
             Error::Unwritable { .. } => PyOSError::new_err(message),
             Error::Runtime { .. } | Error::Provider { .. } | Error::ProviderFailed { .. } => {
