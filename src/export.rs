@@ -29,7 +29,7 @@ struct Input {
 }
 
 /// What an input is filled with.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Role {
     InputIds,
     AttentionMask,
@@ -37,6 +37,22 @@ enum Role {
     TokenTypeIds,
     /// Keys or values of earlier tokens: none. Heads and D.
     Past(usize, usize),
+}
+
+impl Role {
+    fn holds_tokens(self) -> bool {
+        match self {
+            Role::InputIds => true,
+            Role::AttentionMask | Role::PositionIds | Role::TokenTypeIds | Role::Past(..) => false,
+        }
+    }
+
+    fn is_past(self) -> bool {
+        match self {
+            Role::Past(..) => true,
+            Role::InputIds | Role::AttentionMask | Role::PositionIds | Role::TokenTypeIds => false,
+        }
+    }
 }
 
 /// The one output that is fetched.
@@ -58,7 +74,7 @@ impl ExportSession {
     /// Takes over a session on an export; `hidden_size` is what config.json says, if anything.
     pub fn new(session: Session, path: &Path, hidden_size: Option<usize>) -> Result<Self> {
         let inputs = session.inputs().iter().map(|input| read_input(path, input)).collect::<Result<Vec<_>>>()?;
-        if !inputs.iter().any(|input| input.role == Role::InputIds) {
+        if !inputs.iter().any(|input| input.role.holds_tokens()) {
             return Err(Error::unsupported(path, "inputs", names(session.inputs()), "input_ids among them"));
         }
         let (output, width) = choose_output(path, session.outputs())?;
@@ -84,7 +100,7 @@ impl ExportSession {
 
     /// Whether the graph takes keys and values of earlier tokens, as decoders do.
     pub fn is_decoder(&self) -> bool {
-        self.inputs.iter().any(|input| matches!(input.role, Role::Past(..)))
+        self.inputs.iter().any(|input| input.role.is_past())
     }
 
     /// Runs a batch.
@@ -133,7 +149,7 @@ fn read_input(path: &Path, input: &Outlet) -> Result<Input> {
             return Err(refusal("input_ids, attention_mask, position_ids, token_type_ids and past_key_values.*"));
         }
     };
-    if !matches!(role, Role::Past(..)) {
+    if !role.is_past() {
         if !matches!(ty, Int64 | Int32) {
             return Err(refusal("int64 or int32"));
         }

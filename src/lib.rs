@@ -32,6 +32,7 @@ pub mod options;
 pub mod pool;
 pub mod precision;
 pub mod prefix;
+pub mod proof;
 pub mod provider;
 #[cfg(feature = "python")]
 mod python;
@@ -43,4 +44,5 @@ pub mod shapes;
 pub mod tensors;
 pub mod tokenize;
 pub mod weights;
+pub mod whole_file;
 pub mod window;
