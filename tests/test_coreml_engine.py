@@ -157,7 +157,7 @@ def test_other_vectors_than_the_cpus_are_refused(tmp_path, cache, damage, messag
     (weights,) = cache.glob("coreml/*/weights.bin")
     weights.write_bytes(damage * weights.stat().st_size)
     with pytest.raises(
-        ProviderError, match=r'provider "coreml-on-cpu" cannot be used: its vector of a test text is not'
+        ProviderError, match=r'provider "coreml-on-cpu" cannot be used: its vector of a test text of 32 tokens is not'
     ):
         Embedder(folder, provider=PROVIDER)
     with pytest.raises(ProviderError, match=message):
