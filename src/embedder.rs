@@ -16,6 +16,7 @@ use crate::onnx_file::{self, ExportOptions};
 use crate::options::{EncodeOptions, Encoded, LoadOptions, check, thread_count};
 use crate::pool;
 use crate::prefix::Prefix;
+use crate::proof::Proof;
 use crate::provider::{self, Provider};
 use crate::runtime::Runtime;
 use crate::tokenize::{NumberedText, TextTokenizer, TokenRow};
@@ -52,12 +53,12 @@ impl Embedder {
         let spec = Spec::read(folder, options.onnx_file.as_deref())?;
         let runtime = Runtime::load(&options.runtime_folders)?;
         let threads = thread_count(options.threads)?;
-        let accelerator = provider::choose(options.provider, options.arithmetic, &runtime)?;
+        let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, engine) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);
             let tokenizer = builder.spawn_scoped(scope, || TextTokenizer::load(&spec));
-            let engine = accelerator.is_none().then(|| Engine::open(&spec, &runtime, options.arithmetic, threads));
+            let engine = plan.on_cpu().map(|arithmetic| Engine::open(&spec, &runtime, arithmetic, threads));
             let tokenizer = match tokenizer {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
                 Err(_) => TextTokenizer::load(&spec), // no thread to be had
@@ -65,16 +66,11 @@ impl Embedder {
             (tokenizer, engine)
         });
         let tokenizer = tokenizer?;
-        let engine = match (engine, accelerator) {
-            (Some(engine), _) => engine?,
-            (None, accelerator) => {
-                let chosen = (accelerator.unwrap_or(options.provider), options.arithmetic);
-                let most = spec.max_length.value.max(tokenizer.special_tokens() + 1);
-                // A tokenizer that does not belong to the table fails on the texts it fails on, not here.
-                let rows = tokenizer.rows(&[(0, provider::PROOF_TEXT)], "", most, 1, &AtomicBool::new(false)).ok();
-                let proof = rows.and_then(|rows| rows.into_iter().next()).map_or_else(|| vec![0], |row| row.ids);
-                let may_fall_back = options.provider == Provider::Auto;
-                provider::open_proven(&spec, &runtime, threads, chosen, &proof, may_fall_back)?
+        let engine = match engine {
+            Some(engine) => engine?,
+            None => {
+                let proof = Proof::new(&spec, &runtime, threads, &tokenizer);
+                provider::open_proven(&spec, &runtime, threads, plan, proof)?
             }
         };
         let mut embedder = Embedder {
@@ -136,6 +132,11 @@ impl Embedder {
     /// The ONNX Runtime that it runs on.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
+    }
+
+    /// What runs the graph.
+    pub fn provider(&self) -> Provider {
+        self.engine.provider()
     }
 
     /// Where and how it runs.

@@ -11,13 +11,14 @@ use crate::bucketed::{self, BucketedSession};
 use crate::decoder::DecoderSession;
 use crate::error::{Error, Result};
 use crate::export::{ExportSession, Vectors};
-use crate::graph::proto::ElementType;
+use crate::graph::folding::FloatType;
 use crate::graph::{self, Arithmetic};
 use crate::model::pooling::PoolingMode;
 use crate::model::{Architecture, Spec};
 use crate::pool;
 use crate::prefix::{self, Prefix, Shared};
-use crate::provider::{Proof, Provider};
+use crate::proof::Proof;
+use crate::provider::{FixedShapes, Provider};
 use crate::quantize::{Matrix, quantize_all};
 use crate::runtime::{Initializer, Runtime};
 use crate::session::{EncoderSession, session_error};
@@ -75,14 +76,17 @@ impl Engine {
                 (Kind::Decoder(DecoderSession::new(session, config, &pooling)), config.hidden_size)
             }
             Architecture::Export(file) => {
-                if arithmetic != Arithmetic::Float32 {
-                    let expected =
-                        "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint";
-                    return Err(Error::Argument {
-                        argument: "dtype",
-                        found: "\"int8\"".to_owned(),
-                        expected: expected.to_owned(),
-                    });
+                match arithmetic {
+                    Arithmetic::Float32 => {}
+                    Arithmetic::Int8 | Arithmetic::Float16 => {
+                        let expected =
+                            "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint";
+                        return Err(Error::Argument {
+                            argument: "dtype",
+                            found: format!("{:?}", arithmetic.name()),
+                            expected: expected.to_owned(),
+                        });
+                    }
                 }
                 let session = runtime.open_file(&file.path, threads).map_err(session_error(&file.path))?;
                 let export = ExportSession::new(session, file)?;
@@ -104,7 +108,7 @@ impl Engine {
         spec: &Spec,
         runtime: &Runtime,
         threads: usize,
-        (provider, dtype): (Provider, ElementType),
+        (provider, dtype): (FixedShapes, FloatType),
         proof: Proof,
     ) -> Result<Self> {
         let session = BucketedSession::open(spec, runtime, threads, (provider, dtype), proof)?;
@@ -114,7 +118,7 @@ impl Engine {
             kind: Kind::Bucketed(Box::new(session)),
             pooling,
             dimension,
-            provider,
+            provider: provider.provider(),
         })
     }
 
@@ -122,7 +126,7 @@ impl Engine {
     fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
         match &self.kind {
             Kind::Bucketed(_) => Some(asked.map_or(bucketed::ROWS, |rows| rows.min(bucketed::ROWS))),
-            _ => asked,
+            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) => asked,
         }
     }
 
@@ -131,19 +135,30 @@ impl Engine {
         Limits {
             token_budget: batch::TOKEN_BUDGET,
             max_rows: self.rows_per_run(batch_size),
-            equal_lengths: matches!(&self.kind, Kind::Export(export) if !export.hides_padding()),
+            equal_lengths: match &self.kind {
+                Kind::Export(export) => !export.hides_padding(),
+                Kind::Encoder(_) | Kind::Decoder(_) | Kind::Bucketed(_) => false,
+            },
             threads,
         }
+    }
+
+    /// What runs it.
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// Where and how it runs.
     pub fn report(&self) -> Report {
         // Fixed graphs are refused unless the provider takes every node, and the CPU takes whatever it is given; of
         // CUDA's graphs ONNX Runtime keeps some nodes that compute shapes for the CPU.
-        let whole = self.provider != Provider::Cuda;
+        let whole = match self.provider {
+            Provider::Cuda => false,
+            Provider::Auto | Provider::Cpu | Provider::CoreMl | Provider::CoreMlOnCpu => true,
+        };
         let (buckets, cache_folder) = match &self.kind {
             Kind::Bucketed(session) => (session.buckets(), Some(session.folder().to_owned())),
-            _ => Default::default(),
+            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) => Default::default(),
         };
         Report {
             provider: self.provider,
@@ -170,7 +185,10 @@ impl Engine {
 
     /// The prefix that rows share and that is worth a run of its own. `prompt` is its tokens, or empty.
     pub fn shared_prefix(&self, rows: &[TokenRow], prompt: &[i32]) -> Result<Option<(Arc<Prefix>, Shared)>> {
-        let Kind::Decoder(decoder) = &self.kind else { return Ok(None) };
+        let decoder = match &self.kind {
+            Kind::Decoder(decoder) => decoder,
+            Kind::Encoder(_) | Kind::Export(_) | Kind::Bucketed(_) => return Ok(None),
+        };
         if !decoder.shares_prefixes() {
             return Ok(None);
         }
@@ -195,6 +213,13 @@ impl Engine {
                 Ok(())
             }
         }
+    }
+
+    /// The pooled rows of a batch that follows no prefix.
+    pub fn pooled(&self, batch: &PaddedBatch) -> Result<Vec<f32>> {
+        let mut vectors = Vec::new();
+        self.run(batch, &Prefix::default(), 0, |rows| vectors.extend_from_slice(rows))?;
+        Ok(vectors)
     }
 }
 

@@ -35,6 +35,15 @@ enum Role {
     Past(usize, usize),
 }
 
+impl Role {
+    fn is_past(self) -> bool {
+        match self {
+            Role::Past(..) => true,
+            Role::InputIds | Role::AttentionMask | Role::PositionIds | Role::TokenTypeIds => false,
+        }
+    }
+}
+
 impl Inputs {
     /// Reads what a graph asks for.
     pub fn read(file: &ExportFile, outlets: &[Outlet]) -> Result<Self> {
@@ -67,7 +76,7 @@ impl Inputs {
 
     /// Whether they take keys and values of earlier tokens, as decoders' do.
     pub fn take_cache(&self) -> bool {
-        self.list.iter().any(|input| matches!(input.role, Role::Past(..)))
+        self.list.iter().any(|input| input.role.is_past())
     }
 
     /// All of them, filled for a batch.
@@ -104,7 +113,7 @@ fn read_input(path: &Path, input: &Outlet) -> Result<Input> {
             return Err(refusal("input_ids, attention_mask, position_ids, token_type_ids and past_key_values.*"));
         }
     };
-    if !matches!(role, Role::Past(..)) {
+    if !role.is_past() {
         if !matches!(ty, Int64 | Int32) {
             return Err(refusal("int64 or int32"));
         }

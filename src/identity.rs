@@ -11,6 +11,9 @@ use crate::weights::Weights;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(u128);
 
+/// Begins every name.
+pub const DIGEST_PREFIX: &str = "ironvec";
+
 const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
 const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
 
@@ -41,7 +44,7 @@ impl Digest {
 
     /// Letters and digits alone.
     pub fn name(self) -> String {
-        format!("ironvec{:032x}", self.0)
+        format!("{DIGEST_PREFIX}{:032x}", self.0)
     }
 }
 

@@ -34,6 +34,7 @@ pub mod options;
 pub mod pool;
 pub mod precision;
 pub mod prefix;
+pub mod proof;
 pub mod provider;
 #[cfg(feature = "python")]
 mod python;
@@ -45,4 +46,5 @@ pub mod shapes;
 pub mod tensors;
 pub mod tokenize;
 pub mod weights;
+pub mod whole_file;
 pub mod window;

@@ -16,7 +16,7 @@ pub struct PoolingInputs {
 /// Weights over the tokens as sentence-transformers' `Pooling` sees them. `skipped` leading tokens (the prompt's, where
 /// `include_prompt` is false) count as padding.
 pub fn pooling_inputs(modes: &[PoolingMode], batch: &PaddedBatch, skipped: usize) -> PoolingInputs {
-    let summed: Vec<PoolingMode> = modes.iter().copied().filter(|mode| *mode != PoolingMode::Max).collect();
+    let summed: Vec<PoolingMode> = modes.iter().copied().filter(|mode| mode.is_sum()).collect();
     let mut weights = vec![0.0; batch.rows * summed.len() * batch.length];
     let mut rows = weights.chunks_exact_mut(batch.length);
     for &length in &batch.lengths {
@@ -24,7 +24,7 @@ pub fn pooling_inputs(modes: &[PoolingMode], batch: &PaddedBatch, skipped: usize
             weigh(mode, row, skipped.min(length), length);
         }
     }
-    let bias = modes.contains(&PoolingMode::Max).then(|| {
+    let bias = modes.iter().any(|mode| !mode.is_sum()).then(|| {
         let rows = batch.lengths.iter();
         rows.flat_map(|&length| (0..batch.length).map(move |at| visibility(at, skipped.min(length), length))).collect()
     });
@@ -68,7 +68,7 @@ pub fn pool_hidden_states(
     for (row, tokens) in hidden_states.chunks_exact(batch.length * hidden_size).enumerate() {
         for mode in modes {
             let start = pooled.len();
-            if *mode == PoolingMode::Max {
+            if !mode.is_sum() {
                 pooled.resize(start + hidden_size, f32::NEG_INFINITY);
                 let bias = inputs.bias.iter().flat_map(|bias| &bias[row * batch.length..]);
                 // What padding's states are does not matter, not even NaN.

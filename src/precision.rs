@@ -19,6 +19,27 @@ pub enum Precision {
     Ubinary,
 }
 
+impl Precision {
+    /// The name that callers use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::Float32 => "float32",
+            Precision::Int8 => "int8",
+            Precision::Uint8 => "uint8",
+            Precision::Binary => "binary",
+            Precision::Ubinary => "ubinary",
+        }
+    }
+
+    /// Whether each dimension's range is taken from the rows of the call.
+    pub fn is_calibrated(self) -> bool {
+        match self {
+            Precision::Int8 | Precision::Uint8 => true,
+            Precision::Float32 | Precision::Binary | Precision::Ubinary => false,
+        }
+    }
+}
+
 impl std::str::FromStr for Precision {
     type Err = Error;
 

@@ -14,8 +14,8 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 
 use crate::error::{Error, Result};
-use crate::graph::proto::ElementType;
-use crate::provider::Provider;
+use crate::graph::folding::FloatType;
+use crate::provider::{FixedShapes, Provider};
 
 /// Names a library file instead of the wheel's, as the `ort` crate's own users know it.
 const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -88,17 +88,18 @@ impl Runtime {
         &self,
         path: &Path,
         threads: usize,
-        provider: Provider,
-        element: ElementType,
+        provider: FixedShapes,
+        element: FloatType,
     ) -> Result<Session, ort::Error> {
         // Even the basic optimisations join MatMul and Add to a Gemm whose weight CoreML writes into the model's text.
         let mut builder = self.builder(threads, GraphOptimizationLevel::Disable)?;
-        if provider != Provider::CoreMl {
-            return builder.commit_from_file(path);
+        match provider {
+            FixedShapes::CoreMlOnCpu => return builder.commit_from_file(path),
+            FixedShapes::CoreMl => {}
         }
         let units = match element {
-            ElementType::Float16 => ComputeUnits::CPUAndNeuralEngine,
-            _ => ComputeUnits::CPUAndGPU,
+            FloatType::Float16 => ComputeUnits::CPUAndNeuralEngine,
+            FloatType::Float32 => ComputeUnits::CPUAndGPU,
         };
         let coreml = ep::CoreML::default()
             .with_model_format(ModelFormat::MLProgram)

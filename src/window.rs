@@ -54,11 +54,13 @@ impl Window<'_> {
     pub fn truncated(&self, max_length: usize, on_truncate: OnTruncate) -> Result<Vec<usize>> {
         let texts = self.texts.iter().map(|(text_index, _)| *text_index).zip(&self.rows);
         let longer: Vec<(usize, &TokenRow)> = texts.filter(|(_, row)| row.full_length > max_length).collect();
-        match longer.first() {
-            Some(&(text_index, row)) if on_truncate == OnTruncate::Refuse => {
+        match (on_truncate, longer.first()) {
+            (OnTruncate::Refuse, Some(&(text_index, row))) => {
                 Err(Error::TextTooLong { text_index, tokens: row.full_length, max_length })
             }
-            _ => Ok(longer.into_iter().map(|(text_index, _)| text_index).collect()),
+            (OnTruncate::Cut, _) | (OnTruncate::Refuse, None) => {
+                Ok(longer.into_iter().map(|(text_index, _)| text_index).collect())
+            }
         }
     }
 }

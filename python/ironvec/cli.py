@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from . import ModelError, ProviderError, __version__
+from .cache_command import add_cache_command, cache_command
 from .demo import demo
 from .inspection import as_text, inspect
 from .terminal import leave_stdout, print_error, printable
@@ -42,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "inspect":
         return _inspect(options)
+    if options.command == "cache":
+        text, code = cache_command(options)
+        print(_printable(text, sys.stdout))
+        return code
     return demo(options.model)
 
 
@@ -89,4 +94,5 @@ def _parser() -> argparse.ArgumentParser:
         help="give an input a shape: --shape input_ids=1,64",
     )  # fmt: skip
     command.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_cache_command(commands)
     return parser

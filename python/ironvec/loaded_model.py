@@ -156,8 +156,10 @@ class LoadedModel:
         """Writes the model's graph with all its weights as an ONNX file that stock ONNX Runtime runs.
 
         Files are written under temporary names and renamed; up to 256 MB of weights go into the file itself, more into
-        `NAME.onnx_data` beside it. Tokenizer, truncation and normalisation stay out: the output `pooled` is
-        (batch, pooled vectors, hidden size). For other programs: an Embedder reads the checkpoint itself.
+        `NAME.onnx_data_KEY` beside it, whose KEY no other weights have. Over an earlier export, the graph is replaced
+        last and the earlier data removed after, so that nobody reads a mix. Tokenizer, truncation and normalisation
+        stay out: the output `pooled` is (batch, pooled vectors, hidden size). For other programs: an Embedder reads the
+        checkpoint itself.
 
         Args:
             path: Where to; a name that ends in ".onnx", in a folder that is there.

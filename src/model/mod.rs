@@ -166,7 +166,7 @@ impl Spec {
     pub fn source(&self) -> &Path {
         match &self.architecture {
             Architecture::Export(file) => &file.path,
-            _ => &self.folder,
+            Architecture::Bert(_) | Architecture::Qwen3(_) => &self.folder,
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) fn borrow_texts(texts: &Bound<'_, PyList>) -> PyResult<Vec<PyBackedSt
 
 /// int8 and uint8 take each dimension's range from the rows of the call: one row has none, few give a poor one.
 pub(super) fn check_calibration(py: Python<'_>, precision: Precision, rows: usize) -> PyResult<()> {
-    let name = if precision == Precision::Int8 { "int8" } else { "uint8" };
+    let name = precision.name();
     match rows {
         1 => Err(PyValueError::new_err(format!(
             "precision={name:?} takes each dimension's range from the rows of the call, and one row has none"
@@ -91,14 +91,13 @@ pub(super) fn quantize<'py>(
     let values = array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let values = values.as_slice().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let rows = array.shape()[0];
-    let (bytes, signed) = match precision {
-        Precision::Int8 | Precision::Uint8 => (precision::to_steps(values, dimension), precision == Precision::Int8),
-        _ => (precision::to_bits(values, dimension), precision == Precision::Binary),
+    let (bytes, columns, signed) = match precision {
+        Precision::Float32 => return Ok(array.clone().into_any()),
+        Precision::Int8 => (precision::to_steps(values, dimension), dimension, true),
+        Precision::Uint8 => (precision::to_steps(values, dimension), dimension, false),
+        Precision::Binary => (precision::to_bits(values, dimension), dimension.div_ceil(8), true),
+        Precision::Ubinary => (precision::to_bits(values, dimension), dimension.div_ceil(8), false),
     };
-    let columns = bytes.len().checked_div(rows).unwrap_or(match precision {
-        Precision::Int8 | Precision::Uint8 => dimension,
-        _ => dimension.div_ceil(8),
-    });
     if signed {
         let shifted: Vec<i8> = bytes.into_iter().map(|byte| byte.wrapping_sub(128) as i8).collect();
         Ok(shifted.to_pyarray(py).reshape([rows, columns])?.into_any())

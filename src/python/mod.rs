@@ -2,6 +2,7 @@
 //! public face over it is `python/ironvec/embedder.py`; docstrings are in `_core.pyi`.
 
 mod arguments;
+mod cache;
 mod errors;
 mod inspect;
 mod report;
@@ -83,7 +84,7 @@ impl PyEmbedder {
 
     #[getter]
     fn provider(&self) -> &'static str {
-        self.inner.report().provider.name()
+        self.inner.provider().name()
     }
 
     #[getter]
@@ -143,17 +144,17 @@ impl PyEmbedder {
             max_length,
             on_truncate: parse_on_truncate(on_truncate)?,
         };
-        if matches!(precision, Precision::Int8 | Precision::Uint8) {
+        if precision.is_calibrated() {
             check_calibration(py, precision, texts.len())?;
         }
         let dimension = self.inner.checked_dimension(truncate_dim)?;
         let shape = [texts.len(), dimension];
-        let array = match out {
-            None => PyArray2::<f32>::zeros(py, shape, false),
-            Some(_) if precision != Precision::Float32 => {
+        let array = match (out, precision) {
+            (None, _) => PyArray2::<f32>::zeros(py, shape, false),
+            (Some(out), Precision::Float32) => checked_out(out, shape)?,
+            (Some(_), Precision::Int8 | Precision::Uint8 | Precision::Binary | Precision::Ubinary) => {
                 return Err(PyValueError::new_err("out= takes float32 rows: leave precision at \"float32\""));
             }
-            Some(out) => checked_out(out, shape)?,
         };
         let mut target = array
             .try_readwrite()
@@ -164,10 +165,10 @@ impl PyEmbedder {
             let most = options.max_length.unwrap_or(self.inner.max_length());
             warn(py, format!("{} of {} texts were cut at max_length={most} tokens", encoded.truncated, texts.len()))?;
         }
-        match (precision, out) {
-            (Precision::Float32, Some(out)) => Ok(out.clone()),
-            (Precision::Float32, None) => Ok(array.into_any()),
-            (quantized, _) => quantize(py, &array, quantized, dimension),
+        // The caller gets its own `out` back, which may be of a subclass (np.memmap).
+        match out {
+            Some(out) => Ok(out.clone()),
+            None => quantize(py, &array, precision, dimension),
         }
     }
 
@@ -265,6 +266,8 @@ impl PyEmbedder {
 
 #[pymodule(gil_used = true)]
 mod _core {
+    #[pymodule_export]
+    use super::cache::{cache_entries, cache_folder, remove_cache_entry};
     #[pymodule_export]
     use super::inspect::inspect;
     use super::*;
