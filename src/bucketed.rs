@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use ort::value::PrimitiveTensorElementType;
@@ -18,6 +18,7 @@ use crate::embeddings::Embeddings;
 use crate::error::{Error, Result};
 use crate::graph::coreml::{self, DATA_FILE, HIDDEN, StaticShape};
 use crate::graph::proto::{ElementType, StringStringEntryProto};
+use crate::held::{HeldFile, HeldFiles};
 use crate::identity::Digest;
 use crate::model::{Architecture, Spec};
 use crate::onnx_file::{CACHE_KEY, cache_key, write_file, write_weights};
@@ -124,7 +125,7 @@ impl BucketedSession {
     }
 
     /// The session of a bucket, opened and proven where it is not kept.
-    fn session(&self, length: usize) -> Result<std::sync::Arc<SharedSession>> {
+    fn session(&self, length: usize) -> Result<Arc<SharedSession>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(length, || {
             let mut draft = coreml::draft(&self.spec, &self.weights, self.shape(length))?;
@@ -205,6 +206,14 @@ impl BucketedSession {
             inputs.push((coreml::POOL_BIAS, vec![ROWS, length, 1], finite));
         }
         inputs
+    }
+
+    /// The files that its sessions, and the lookup of embeddings, read.
+    pub fn held_files(&self) -> Result<HeldFiles> {
+        let path = self.folder.join(DATA_FILE);
+        let mut files = self.weights.held_files()?;
+        files.push((DATA_FILE.to_owned(), Arc::new(HeldFile::open(&path, &path)?)));
+        HeldFiles::new(files, false)
     }
 
     /// H.

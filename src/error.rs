@@ -1,5 +1,6 @@
 //! The one error type. Variants differ by what the user can do about them; `src/python/` maps each to an exception.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// `Result` with ironvec's [`Error`].
@@ -161,6 +162,15 @@ pub enum Error {
         source: Source,
     },
 
+    /// Memory that a file or a call asks for cannot be had.
+    #[error("not enough memory {purpose}: {source}")]
+    Memory {
+        /// "for …", "to …", "while …".
+        purpose: String,
+        /// The allocator's, the system's or ONNX Runtime's error.
+        source: Source,
+    },
+
     /// A file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Unwritable {
@@ -184,6 +194,16 @@ impl Error {
     /// The same, with the reader's own error kept as the source.
     pub fn malformed_by(path: &Path, problem: impl Into<String>, source: impl Into<Source>) -> Self {
         Error::Malformed { path: path.to_owned(), problem: problem.into(), source: Some(source.into()) }
+    }
+
+    /// A file that the system does not let be read, or not for want of memory, which is no fault of the file.
+    pub fn unreadable(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::OutOfMemory => {
+                Error::Memory { purpose: format!("to read {}", path.display()), source: source.into() }
+            }
+            _ => Error::malformed_by(path, format!("cannot be read: {source}"), source),
+        }
     }
 
     /// A field with a value that is not supported.

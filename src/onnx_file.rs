@@ -15,6 +15,7 @@ use crate::graph::folding::{FoldError, Folded};
 use crate::graph::proto::{ElementType, LOCATION_EXTERNAL, ModelProto, TensorProto};
 use crate::graph::{self, Arithmetic};
 use crate::identity::Digest;
+use crate::memory::room_for;
 use crate::model::{Architecture, Spec};
 use crate::tensors::TensorReader;
 use crate::weights::Weights;
@@ -151,7 +152,8 @@ fn write_model(path: &Path, mut model: ModelProto, contents: &[Content], weights
     let mut data = None;
     if total <= INLINE_BYTES {
         for (tensor, content) in pairs {
-            let mut bytes = Vec::new();
+            let size = usize::try_from(length(content, &mut tensors)?).unwrap_or(usize::MAX);
+            let mut bytes = room_for(size, || format!("to write {}", path.display()))?;
             write_content(content, &mut tensors, &mut bytes).map_err(|error| place(error, path))?;
             tensor.external_data = Vec::new();
             tensor.data_location = None;
@@ -175,7 +177,9 @@ fn write_model(path: &Path, mut model: ModelProto, contents: &[Content], weights
         files.push(data_path);
         data = Some(file);
     }
-    let graph = TemporaryFile::write(path, |out| Ok(out.write_all(&model.encode_to_vec())?))?;
+    let mut graph = room_for(model.encoded_len(), || format!("to write {}", path.display()))?;
+    model.encode_raw(&mut graph);
+    let graph = TemporaryFile::write(path, |out| Ok(out.write_all(&graph)?))?;
     // The data first: who finds the graph finds its data.
     data.into_iter().chain([graph]).try_for_each(TemporaryFile::keep)?;
     Ok(files)

@@ -128,6 +128,10 @@ pub fn choose(asked: Provider, arithmetic: Arithmetic, runtime: &Runtime) -> Res
             expected: format!("\"float32\" with provider={:?}; int8 is for the CPU", asked.name()),
         });
     }
+    if on_coreml && runtime.copies_weights() {
+        let expected = format!("True with provider={:?}, whose graphs read files of the cache", asked.name());
+        return Err(Error::Argument { argument: "memory_map", found: "False".to_owned(), expected });
+    }
     let there = runtime.providers();
     match asked {
         Provider::Auto if arithmetic == Arithmetic::Int8 => Ok(None),
@@ -171,7 +175,7 @@ fn open_on_cuda(
     proof: impl FnOnce() -> Result<Proof>,
 ) -> Result<Engine> {
     let failed = |error: Error| match error {
-        Error::Session { source, .. } | Error::Inference { source, .. } => {
+        Error::Session { source, .. } | Error::Inference { source, .. } | Error::Memory { source, .. } => {
             let problem = source.to_string().trim_end().to_owned();
             Error::ProviderFailed { asked: Provider::Cuda.name().to_owned(), problem }
         }

@@ -48,11 +48,13 @@ class LoadedModel:
         token: str | bool | None = None,
         on_truncate: str = "ignore",
         prompt_cache: bool = True,
+        memory_map: bool = True,
     ) -> None:
         if on_truncate not in ("ignore", "warn", "error"):
             raise ValueError(f'on_truncate={on_truncate!r}; expected "ignore", "warn" or "error"')
         chosen_file = _onnx_name(file_name)
         keeps_prompts = flag_or_none("prompt_cache", prompt_cache)
+        maps_weights = flag_or_none("memory_map", memory_map)
         own_prompts = checked_prompts(prompts)
         # The token stays out of the pickle, which may end up in a file; a path is made absolute, since whoever
         # unpickles may stand in another folder.
@@ -63,7 +65,7 @@ class LoadedModel:
                 "threads": threads, "prompts": own_prompts,
                 "default_prompt_name": default_prompt_name, "file_name": file_name, "revision": revision,
                 "cache_dir": cache_dir, "local_files_only": local_files_only, "on_truncate": on_truncate,
-                "prompt_cache": prompt_cache,
+                "prompt_cache": prompt_cache, "memory_map": memory_map,
             },
         )  # fmt: skip
         self._on_truncate = on_truncate
@@ -79,7 +81,7 @@ class LoadedModel:
             "truncate_dim": positive_int_or_none("truncate_dim", truncate_dim),
             "threads": positive_int_or_none("threads", threads), "file_name": chosen_file,
             # None, as elsewhere, is the default.
-            "prompt_cache": keeps_prompts is not False,
+            "prompt_cache": keeps_prompts is not False, "memory_map": maps_weights is not False,
         }  # fmt: skip
         native = _load(self._native_arguments)
         self._loaded = (os.getpid(), native)
