@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::graph::coreml::{self, DATA_FILE, HIDDEN, StaticShape};
 use crate::graph::folding::FloatType;
 use crate::graph::proto::StringStringEntryProto;
+use crate::held::{HeldFile, HeldFiles};
 use crate::identity::Digest;
 use crate::model::{Architecture, Spec};
 use crate::onnx_file::{CACHE_KEY, cache_key, write_weights};
@@ -218,6 +219,14 @@ impl BucketedSession {
             inputs.push((coreml::POOL_BIAS, vec![ROWS, length, 1], finite));
         }
         inputs
+    }
+
+    /// The files that its sessions, and the lookup of embeddings, read.
+    pub fn held_files(&self) -> Result<HeldFiles> {
+        let path = self.files.folder().join(DATA_FILE);
+        let mut files = self.weights.held_files()?;
+        files.push((DATA_FILE.to_owned(), Arc::new(HeldFile::open(&path, &path)?)));
+        HeldFiles::new(files, false)
     }
 
     /// H.

@@ -51,9 +51,10 @@ impl Embedder {
     /// Loads a model folder: what it says of itself, its tokenizer, a session on its graph.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let spec = Spec::read(folder, options.onnx_file.as_deref())?;
-        let runtime = Runtime::load(&options.runtime_folders)?;
+        let runtime = Runtime::load(&options.runtime_folders)?.with_copies(options.copies_weights);
         let threads = thread_count(options.threads)?;
         let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
+        plan.check_copies(options.copies_weights)?;
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, engine) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);
@@ -166,7 +167,7 @@ impl Embedder {
         after_batch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded> {
         let call = self.check_call(options)?;
-        let distinct = DistinctTexts::of(texts);
+        let distinct = DistinctTexts::of(texts)?;
         let mut cut = HashSet::new();
         let how = Tokenization {
             tokenizer: &self.tokenizer,

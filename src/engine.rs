@@ -11,8 +11,10 @@ use crate::bucketed::{self, BucketedSession};
 use crate::decoder::DecoderSession;
 use crate::error::{Error, Result};
 use crate::export::{ExportSession, Vectors};
+use crate::external_data;
 use crate::graph::folding::FloatType;
 use crate::graph::{self, Arithmetic};
+use crate::held::HeldFiles;
 use crate::model::pooling::PoolingMode;
 use crate::model::{Architecture, Spec};
 use crate::pool;
@@ -28,6 +30,8 @@ use crate::weights::Weights;
 /// A model, ready to run.
 pub struct Engine {
     kind: Kind,
+    /// What the session reads, which must outlive it.
+    files: HeldFiles,
     /// The pooled vectors that are concatenated, in order; empty where the graph pools by itself.
     pooling: Vec<PoolingMode>,
     dimension: usize,
@@ -65,15 +69,15 @@ impl Engine {
     pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usize) -> Result<Self> {
         let mut pooling = spec.pooling.clone();
         let mut nodes = None;
-        let (kind, hidden_size) = match &spec.architecture {
+        let (kind, files, hidden_size) = match &spec.architecture {
             Architecture::Bert(config) => {
-                let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
+                let (session, files) = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
                 let pooled = [pooling.len(), config.hidden_size];
-                (Kind::Encoder(EncoderSession::new(session, pooled)), config.hidden_size)
+                (Kind::Encoder(EncoderSession::new(session, pooled)), files, config.hidden_size)
             }
             Architecture::Qwen3(config) => {
-                let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
-                (Kind::Decoder(DecoderSession::new(session, config, &pooling)), config.hidden_size)
+                let (session, files) = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
+                (Kind::Decoder(DecoderSession::new(session, config, &pooling)), files, config.hidden_size)
             }
             Architecture::Export(file) => {
                 match arithmetic {
@@ -88,7 +92,10 @@ impl Engine {
                         });
                     }
                 }
-                let session = runtime.open_file(&file.path, threads).map_err(session_error(&file.path))?;
+                let mut files = HeldFiles::new(external_data::held_files(&file.path)?, runtime.copies_weights())?;
+                let opened = runtime.open_file(&file.path, files.copies(), threads);
+                files.settle()?;
+                let session = opened.map_err(session_error(&file.path))?;
                 let export = ExportSession::new(session, file)?;
                 if export.pools() {
                     pooling.clear();
@@ -96,11 +103,11 @@ impl Engine {
                     pooling = vec![PoolingMode::LastToken];
                 }
                 let hidden_size = export.hidden_size();
-                (Kind::Export(export), hidden_size)
+                (Kind::Export(export), files, hidden_size)
             }
         };
         let dimension = hidden_size * pooling.len().max(1);
-        Ok(Engine { kind, dimension, pooling, provider: runtime.provider(), nodes })
+        Ok(Engine { kind, files, dimension, pooling, provider: runtime.provider(), nodes })
     }
 
     /// Opens a checkpoint in graphs of fixed shape, on a provider that takes them.
@@ -115,6 +122,7 @@ impl Engine {
         let (pooling, dimension) = (spec.pooling.clone(), session.hidden_size() * spec.pooling.len());
         Ok(Engine {
             nodes: Some(session.nodes()),
+            files: session.held_files()?,
             kind: Kind::Bucketed(Box::new(session)),
             pooling,
             dimension,
@@ -193,26 +201,26 @@ impl Engine {
             return Ok(None);
         }
         let Some(shared) = prefix::find(rows, prompt, decoder.bytes_per_token()) else { return Ok(None) };
+        self.files.check()?;
         let tokens = shared.rows.first().and_then(|&row| rows[row].ids.get(..shared.length)).unwrap_or_default();
         Ok(Some((decoder.prefix(tokens)?, shared)))
     }
 
     /// Runs a batch that follows a prefix and hands its pooled rows, one after the other, to `take`. `skipped` leading
-    /// tokens stay out of the pooling.
+    /// tokens stay out of the pooling. Refused, before and after: weight files that changed since they were loaded.
     pub fn run(&self, batch: &PaddedBatch, past: &Prefix, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
         let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
+        self.files.check()?;
         match &self.kind {
-            Kind::Bucketed(session) => session.run(batch, skipped, take),
-            Kind::Encoder(encoder) => encoder.run(batch, &pooling, take),
-            Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take),
-            Kind::Export(export) => {
-                match export.run(batch)? {
-                    Vectors::Rows(rows) => take(&rows),
-                    Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
-                }
-                Ok(())
-            }
+            Kind::Bucketed(session) => session.run(batch, skipped, take)?,
+            Kind::Encoder(encoder) => encoder.run(batch, &pooling, take)?,
+            Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take)?,
+            Kind::Export(export) => match export.run(batch)? {
+                Vectors::Rows(rows) => take(&rows),
+                Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
+            },
         }
+        self.files.check()
     }
 
     /// The pooled rows of a batch that follows no prefix.
@@ -229,8 +237,9 @@ fn open_checkpoint(
     arithmetic: Arithmetic,
     threads: usize,
     nodes: &mut Option<usize>,
-) -> Result<Session> {
+) -> Result<(Session, HeldFiles)> {
     let weights = Weights::open(&spec.folder)?;
+    let mut files = HeldFiles::new(weights.held_files()?, runtime.copies_weights())?;
     let model = graph::synthesize(spec, &weights, arithmetic)?;
     *nodes = Some(model.node_count());
     let bytes = model.bytes();
@@ -243,8 +252,10 @@ fn open_checkpoint(
             Initializer::new(weight.scales_name, [outputs], made.scales),
         ]
     });
-    given
+    let opened = given
         .collect::<Result<Vec<_>, _>>()
-        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, threads))
-        .map_err(session_error(weights.path()))
+        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, files.copies(), threads));
+    // First: a session on files that changed meanwhile may fail, or not, for no other reason.
+    files.settle()?;
+    Ok((opened.map_err(session_error(weights.path()))?, files))
 }

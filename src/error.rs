@@ -1,5 +1,6 @@
 //! The one error type. Variants differ by what the user can do about them; `src/python/` maps each to an exception.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// `Result` with ironvec's [`Error`].
@@ -173,6 +174,15 @@ pub enum Error {
         source: Source,
     },
 
+    /// Memory that a file or a call asks for cannot be had.
+    #[error("not enough memory {purpose}: {source}")]
+    Memory {
+        /// "for …", "to …", "while …".
+        purpose: String,
+        /// The allocator's, the system's or ONNX Runtime's error.
+        source: Source,
+    },
+
     /// A file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Unwritable {
@@ -210,6 +220,16 @@ impl Error {
     pub fn not_finite(path: &Path, mut text_indices: Vec<usize>) -> Self {
         text_indices.sort_unstable();
         Error::NotFinite { path: path.to_owned(), text_indices }
+    }
+
+    /// A file that the system does not let be read, or not for want of memory, which is no fault of the file.
+    pub fn unreadable(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::OutOfMemory => {
+                Error::Memory { purpose: format!("to read {}", path.display()), source: source.into() }
+            }
+            _ => Error::malformed_by(path, format!("cannot be read: {source}"), source),
+        }
     }
 
     /// A field with a value that is not supported.

@@ -22,8 +22,7 @@ impl Digest {
     pub fn of_weights(weights: &Weights) -> Result<Self> {
         let mut digest = Digest(OFFSET_BASIS).and(env!("CARGO_PKG_VERSION").as_bytes());
         for path in weights.files() {
-            let facts = fs::metadata(path)
-                .map_err(|error| Error::malformed_by(path, format!("cannot be read: {error}"), error))?;
+            let facts = fs::metadata(path).map_err(|error| Error::unreadable(path, error))?;
             let changed = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             let nanoseconds = changed.map_or(0, |time| time.as_nanos());
             digest = digest

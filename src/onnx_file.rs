@@ -16,6 +16,7 @@ use crate::graph::folding::{FloatType, FoldError, Folded};
 use crate::graph::proto::{LOCATION_EXTERNAL, ModelProto, TensorProto};
 use crate::graph::{self, Arithmetic};
 use crate::identity::{DIGEST_PREFIX, Digest};
+use crate::memory::room_for;
 use crate::model::{Architecture, Spec};
 use crate::tensors::TensorReader;
 use crate::weights::Weights;
@@ -163,7 +164,8 @@ fn write_model(
     let mut data = None;
     if total <= inline_bytes {
         for (tensor, content) in pairs {
-            let mut bytes = Vec::new();
+            let size = usize::try_from(length(content, &mut tensors)?).unwrap_or(usize::MAX);
+            let mut bytes = room_for(size, || format!("to write {}", path.display()))?;
             write_content(content, &mut tensors, &mut bytes).map_err(|error| place(error, path))?;
             tensor.external_data = Vec::new();
             tensor.data_location = None;
@@ -187,7 +189,9 @@ fn write_model(
         files.push(data_path);
         data = Some(file);
     }
-    let graph = TemporaryFile::write(path, |out| Ok(out.write_all(&model.encode_to_vec())?))?;
+    let mut graph = room_for(model.encoded_len(), || format!("to write {}", path.display()))?;
+    model.encode_raw(&mut graph);
+    let graph = TemporaryFile::write(path, |out| Ok(out.write_all(&graph)?))?;
     data.into_iter().chain([graph]).try_for_each(TemporaryFile::keep)?;
     for old in replaced.iter().filter(|old| !files.contains(old)) {
         // Where it cannot be removed, it takes room and does no harm.

@@ -88,6 +88,18 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// Refuses weights in memory where graphs read them from files of the cache.
+    pub fn check_copies(self, copies_weights: bool) -> Result<()> {
+        match self {
+            Plan::FixedShapes(provider, _) if copies_weights => {
+                let name = provider.provider().name();
+                let expected = format!("True with provider={name:?}, whose graphs read files of the cache");
+                Err(Error::Argument { argument: "memory_map", found: "False".to_owned(), expected })
+            }
+            Plan::FixedShapes(..) | Plan::Cpu(_) | Plan::Cuda => Ok(()),
+        }
+    }
+
     /// What the CPU provider itself is to compute in, where it is the plan.
     pub fn on_cpu(self) -> Option<Arithmetic> {
         match self {
@@ -149,7 +161,7 @@ pub fn open_proven(spec: &Spec, runtime: &Runtime, threads: usize, plan: Plan, p
 /// The CPU's vectors are asked for only where CUDA has opened the model.
 fn open_on_cuda(spec: &Spec, runtime: &Runtime, threads: usize, proof: &Proof) -> Result<Engine> {
     let failed = |error: Error| match error {
-        Error::Session { source, .. } | Error::Inference { source, .. } => {
+        Error::Session { source, .. } | Error::Inference { source, .. } | Error::Memory { source, .. } => {
             let problem = source.to_string().trim_end().to_owned();
             Error::ProviderFailed { asked: Provider::Cuda.name().to_owned(), problem }
         }

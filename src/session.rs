@@ -11,6 +11,7 @@ use ort::value::{PrimitiveTensorElementType, TensorRef};
 use crate::batch::PaddedBatch;
 use crate::error::{Error, Result};
 use crate::graph::{OUTPUT, inputs};
+use crate::memory;
 use crate::pool::PoolingInputs;
 
 /// A session that several threads may take turns with.
@@ -108,13 +109,19 @@ pub fn is_shape(found: &[i64], expected: &[usize]) -> bool {
 /// What a failed run is called.
 pub fn inference_error(batch: &PaddedBatch) -> impl Fn(ort::Error) -> Error + Copy {
     let (rows, length) = (batch.rows, batch.length);
-    move |source| Error::Inference { rows, length, source: source.into() }
+    move |source| match memory::is_missing(&source) {
+        true => Error::Memory { purpose: format!("to run {rows} rows x {length} tokens"), source: source.into() },
+        false => Error::Inference { rows, length, source: source.into() },
+    }
 }
 
 /// What a refused model is called.
 pub fn session_error(path: &Path) -> impl FnOnce(ort::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Session { path, source: source.into() }
+    move |source| match memory::is_missing(&source) {
+        true => Error::Memory { purpose: format!("to open {}", path.display()), source: source.into() },
+        false => Error::Session { path, source: source.into() },
+    }
 }
 
 /// An encoder (BERT), ready to run.

@@ -136,6 +136,7 @@ class Embedder:
         threads: int | None = None,
         file_name: str | None = None,
         prompt_cache: bool = True,
+        memory_map: bool = True,
     ) -> Embedder: ...
     @property
     def dimension(self) -> int: ...

@@ -67,15 +67,17 @@ class Embedder(LoadedModel):
         local_files_only: Open no connection; `HF_HUB_OFFLINE=1` does the same.
         token: For private and gated models. None: the one that `hf auth login` has kept.
         on_truncate: What to do where a text is cut: "ignore", "warn" (once per call) or "error" (`ValueError`).
+        memory_map: Maps the weight files: replacing one by renaming does no harm, a change in place is a `ModelError`
+            at the next call, a cut within a run or on NFS ends the process (SIGBUS). False: a copy, safe from all that.
         prompt_cache: Keeps a shared prompt's keys and values; at most 64 MiB. Off: every row computes its own prompt.
 
     Raises:
         FileNotFoundError: Nothing by that name; the message lists every place looked at.
         PermissionError: The hub has the model for those with access to it only.
         ConnectionError: The hub cannot be reached, or a transfer broke off.
-        ModelError: The model's files are broken or unsupported.
+        ModelError: The model's files are broken or unsupported, or have changed since they were loaded.
         ProviderError: The provider, or ONNX Runtime itself, cannot be used.
-        ValueError, TypeError: An argument is not what is described here.
+        ValueError, TypeError, MemoryError: An argument is not what is described here; no memory for weights or rows.
     """
 
     __slots__ = ()

@@ -49,11 +49,13 @@ class LoadedModel:
         token: str | bool | None = None,
         on_truncate: str = "ignore",
         prompt_cache: bool = True,
+        memory_map: bool = True,
     ) -> None:
         if on_truncate not in ("ignore", "warn", "error"):
             raise ValueError(f'on_truncate={on_truncate!r}; expected "ignore", "warn" or "error"')
         chosen_file = _onnx_name(file_name)
         keeps_prompts = flag_or_none("prompt_cache", prompt_cache)
+        maps_weights = flag_or_none("memory_map", memory_map)
         own_prompts = checked_prompts(prompts)
         self._on_truncate = on_truncate
         resolved = resolve(
@@ -69,6 +71,7 @@ class LoadedModel:
                 "file_name": file_name, "revision": revision,
                 "cache_dir": None if cache_dir is None else hub_cache(cache_dir),
                 "local_files_only": local_files_only, "on_truncate": on_truncate, "prompt_cache": prompt_cache,
+                "memory_map": memory_map,
             },
         )  # fmt: skip
         self._model_id = resolved.model_id
@@ -79,7 +82,7 @@ class LoadedModel:
             "truncate_dim": positive_int_or_none("truncate_dim", truncate_dim),
             "threads": positive_int_or_none("threads", threads), "file_name": chosen_file,
             # None, as elsewhere, is the default.
-            "prompt_cache": keeps_prompts is not False,
+            "prompt_cache": keeps_prompts is not False, "memory_map": maps_weights is not False,
         }  # fmt: skip
         native = _load(self._native_arguments)
         self._loaded = (os.getpid(), native)

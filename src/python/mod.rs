@@ -13,13 +13,15 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2, ToPyArray};
+use numpy::{PyArray1, PyArrayMethods, PyReadwriteArray2, ToPyArray};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 
-use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
+use self::arguments::{
+    borrow_texts, check_calibration, checked_out, new_rows, parse_dtype, parse_on_truncate, quantize, warn,
+};
 use self::errors::{ModelError, ProviderError};
 use crate::embedder;
 use crate::export;
@@ -39,7 +41,7 @@ struct PyEmbedder {
 impl PyEmbedder {
     #[new]
     #[pyo3(signature = (folder, *, runtime_dirs, provider="auto", dtype="float32", max_length=None, truncate_dim=None,
-                        threads=None, file_name=None, prompt_cache=true))]
+                        threads=None, file_name=None, prompt_cache=true, memory_map=true))]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
         py: Python<'_>,
@@ -52,6 +54,7 @@ impl PyEmbedder {
         threads: Option<usize>,
         file_name: Option<String>,
         prompt_cache: bool,
+        memory_map: bool,
     ) -> PyResult<Self> {
         let (provider, arithmetic) = (provider.parse()?, parse_dtype(dtype)?);
         let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
@@ -62,6 +65,7 @@ impl PyEmbedder {
             runtime_folders: runtime_dirs,
             onnx_file,
             arithmetic,
+            copies_weights: !memory_map,
             without_prompt_cache: !prompt_cache,
             max_length,
             truncate_dim,
@@ -150,7 +154,7 @@ impl PyEmbedder {
         let dimension = self.inner.checked_dimension(truncate_dim)?;
         let shape = [texts.len(), dimension];
         let array = match (out, precision) {
-            (None, _) => PyArray2::<f32>::zeros(py, shape, false),
+            (None, _) => new_rows(py, shape)?,
             (Some(out), Precision::Float32) => checked_out(out, shape)?,
             (Some(_), Precision::Int8 | Precision::Uint8 | Precision::Binary | Precision::Ubinary) => {
                 return Err(PyValueError::new_err("out= takes float32 rows: leave precision at \"float32\""));
