@@ -15,6 +15,7 @@ same numbers. Each text is encoded alone, in float32 on one thread, with transfo
 
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -54,17 +55,36 @@ def load(case: Case, folder: Path) -> SentenceTransformer:
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs=FLOAT32_EAGER)
 
 
+def encode(case: Case, model: SentenceTransformer, text: str) -> np.ndarray:
+    """One text, with what transformers' model lacks put into it."""
+    patch, _, numbers = (case.reference_patch or "").partition(": ")
+    if patch == "mixed ntk":
+        theta, factor, mixed = (float(pair.split()[1]) for pair in numbers.split(", "))
+        rotation = model[0].auto_model.rotary_emb
+        half = len(rotation.inv_freq)
+        steps = torch.arange(half, dtype=torch.float64)
+        slower = math.log(factor) / half**mixed * (steps + 1) ** mixed
+        rotation.inv_freq = (theta ** (-steps / half) / slower.exp()).float()
+    elif patch.endswith("logn"):
+        # A row's queries are scaled by the logarithm of its length, to the base of the longest row.
+        scale = math.log(model.preprocess([text])["input_ids"].shape[1]) / math.log(int(numbers))
+        for layer in model[0].auto_model.layers:
+            attention = layer.self_attn
+            attention.scaling = attention.head_dim**-0.5 * (max(scale, 1.0) if "clipped" in patch else scale)
+    return model.encode([text], batch_size=1)[0]
+
+
 def assert_sensitive(case: Case, model: SentenceTransformer) -> None:
     """Each tensor moves some vector: a wrong one cannot hide."""
     texts = [TEXTS[0], TEXTS[-2], TEXTS[3]]
-    before = np.concatenate([model.encode([text]) for text in texts])
+    before = np.stack([encode(case, model, text) for text in texts])
     for name, values in model.state_dict().items():
         if not values.is_floating_point() or "pooler." in name:
             continue
         kept = values.clone()
         # Not a constant: a norm or a softmax may take that away.
         values += 0.3 * torch.randn(values.shape, generator=torch.Generator().manual_seed(1))
-        moved = np.abs(np.concatenate([model.encode([text]) for text in texts]) - before).max()
+        moved = np.abs(np.stack([encode(case, model, text) for text in texts]) - before).max()
         values.copy_(kept)
         # Without rotation, a bias of the keys adds the same to all scores of a query.
         inert = not case.rotates and re.search(r"(key|k_lin|attn\.k)\.bias$", name)
@@ -75,7 +95,7 @@ def reference(case: Case, folder: Path) -> tuple[list[np.ndarray], list[list[int
     model = load(case, folder)
     assert_sensitive(case, model)
     rows = [model.preprocess([text])["input_ids"].reshape(-1).tolist() for text in TEXTS]
-    return [model.encode([text], batch_size=1)[0] for text in TEXTS], rows
+    return [encode(case, model, text) for text in TEXTS], rows
 
 
 def main(wanted: list[str]) -> None:

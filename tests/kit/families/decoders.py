@@ -139,7 +139,7 @@ CASES = [
                 "truncate": False,
             },
         },
-    ),  # fmt: skip
+    ),
     _case(
         "llama-rope-yarn-attention-factor",
         "llama",
