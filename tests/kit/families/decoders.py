@@ -17,13 +17,15 @@ _ARCHITECTURES = {
 }  # fmt: skip
 
 
-def decoder_weights(name: str, config: Mapping[str, Any], *, biases: set[str], head_norms: bool) -> Weights:
+def decoder_weights(
+    name: str, config: Mapping[str, Any], *, biases: set[str], head_norms: bool, embeddings: float = 0.02
+) -> Weights:
     """`biases`: the projections that have one. Sizes are the config's; `head_dim` may be absent from it."""
     hidden, intermediate = config["hidden_size"], config["intermediate_size"]
     head_dim = config.get("head_dim") or hidden // config["num_attention_heads"]
     queries, keys = (config[f"num_{kind}_heads"] * head_dim for kind in ("attention", "key_value"))
     weights = Weights(name)
-    weights.table("embed_tokens", config["vocab_size"], hidden, 1.0)
+    weights.table("embed_tokens", config["vocab_size"], hidden, embeddings)
     sizes = {
         "self_attn.q_proj": (queries, hidden), "self_attn.k_proj": (keys, hidden), "self_attn.v_proj": (keys, hidden),
         "self_attn.o_proj": (hidden, queries), "mlp.gate_proj": (intermediate, hidden),

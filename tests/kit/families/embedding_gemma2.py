@@ -16,7 +16,7 @@ _SLIDING, _FULL = "sliding_attention", "full_attention"
 
 def _weights(name: str, vocabulary: int, layer_types: list[str], attention_bias: bool) -> Weights:
     weights = Weights(name)
-    weights.table("embed_tokens", vocabulary, HIDDEN, 1.0)
+    weights.table("embed_tokens", vocabulary, HIDDEN, 0.005)
     weights.linear("ple.per_layer_model_projection", LAYERS * SIGNAL, HIDDEN, bias=False)
     weights.norm("ple.per_layer_projection_norm", SIGNAL)
     for index, layer_type in enumerate(layer_types):

@@ -17,7 +17,7 @@ HIDDEN, INTERMEDIATE, LAYERS, HEADS, KEY_VALUE_HEADS, HEAD_DIM, MAX_TOKENS = 32,
 
 def _weights(name: str, config: dict[str, Any]) -> Weights:
     projections = {"q_proj", "k_proj", "v_proj", "o_proj"} if config["attention_bias"] else set()
-    weights = decoder_weights(name, config, biases=projections, head_norms=True)
+    weights = decoder_weights(name, config, biases=projections, head_norms=True, embeddings=0.005)
     for index in range(LAYERS):
         for half in ("pre", "post"):
             weights.norm(f"layers.{index}.{half}_feedforward_layernorm", HIDDEN)
