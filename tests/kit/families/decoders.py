@@ -102,6 +102,8 @@ _LLAMA3 = {
 }  # fmt: skip
 # Head sizes of 16, so that every scaling has slow, middling and fast frequencies.
 _WIDE = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+# The ramp of yarn lies between frequencies, and not below the first, only for such lengths.
+_LONG = {**_WIDE, "max_position_embeddings": 32768}
 
 CASES = [
     _case("llama", "llama"),
@@ -123,17 +125,17 @@ CASES = [
     _case(
         "qwen2-rope-yarn",
         "qwen2",
-        {**_WIDE, "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}},
+        {**_LONG, "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8192}},
     ),
     _case(
         "llama-rope-yarn-all-fields",
         "llama",
         {
-            **_WIDE,
+            **_LONG,
             "rope_scaling": {
                 "rope_type": "yarn",
                 "factor": 8.0,
-                "original_max_position_embeddings": 48,
+                "original_max_position_embeddings": 4096,
                 "beta_fast": 16.0,
                 "beta_slow": 2.0,
                 "mscale": 1.5,

@@ -52,6 +52,7 @@ def _case(
     prefix: str = "",
     dtype: str = "float32",
     without: tuple[str, ...] = (),
+    wrapped: bool = False,
 ) -> Case:
     def write(folder: Path) -> None:
         tokenizer = tokenizers.gemma_pieces()
@@ -71,6 +72,9 @@ def _case(
         }  # fmt: skip
         config = {key: value for key, value in config.items() if key not in without}
         weights = _weights(name, tokenizer.size, list(layer_types), config["attention_bias"])
+        if wrapped:
+            whole = {"architectures": ["EmbeddingGemma2Model"], "model_type": "embedding_gemma2"}
+            config = {**whole, "text_config": config, "vision_config": None, "audio_config": None}
         write_checkpoint(
             folder,
             config,
@@ -81,7 +85,8 @@ def _case(
             dtype=dtype,
         )
 
-    return Case("embedding_gemma2", name, write, rotates=True)
+    patch = "unwrapped" if wrapped else None
+    return Case("embedding_gemma2", name, write, reference_patch=patch, rotates=True)
 
 
 CASES = [
@@ -98,4 +103,6 @@ CASES = [
         layer_types=(_SLIDING, _FULL, _SLIDING, _FULL),
         without=("layer_types", "per_layer_config", "rope_parameters"),
     ),
+    # The model that also takes images and sound, without those.
+    _case("embedding-gemma2-wrapped", prefix="language_model.", wrapped=True),
 ]
