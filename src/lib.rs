@@ -19,6 +19,7 @@ pub mod embedder;
 pub mod error;
 pub mod inspect;
 pub mod lowering;
+pub mod memory;
 pub mod options;
 #[cfg(feature = "python")]
 mod python;

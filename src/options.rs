@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// What runs the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Provider {
-    /// CUDA where it works, else the CPU.
+    /// The CPU: no accelerator has been run yet by those who would have to answer for taking it unasked.
     #[default]
     Auto,
     /// ONNX Runtime's CPU provider.
@@ -49,6 +49,25 @@ impl FromStr for Provider {
     }
 }
 
+/// What runs graphs of fixed shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixedShapes {
+    /// CoreML.
+    CoreMl,
+    /// The CPU provider in its stead.
+    CoreMlOnCpu,
+}
+
+impl FixedShapes {
+    /// The provider that callers ask for.
+    pub fn provider(self) -> Provider {
+        match self {
+            FixedShapes::CoreMl => Provider::CoreMl,
+            FixedShapes::CoreMlOnCpu => Provider::CoreMlOnCpu,
+        }
+    }
+}
+
 /// What matrix products with weights are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Arithmetic {
@@ -83,6 +102,8 @@ pub struct LoadOptions {
     pub provider: Provider,
     /// What matrix products are computed in.
     pub arithmetic: Arithmetic,
+    /// Reads the weights into memory instead of mapping their files.
+    pub copies_weights: bool,
     /// Computes a shared prompt anew in every row.
     pub without_prompt_cache: bool,
     /// Replaces the checkpoint's limit; at most its position embeddings.

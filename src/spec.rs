@@ -114,6 +114,14 @@ impl Spec {
         })
     }
 
+    /// The ONNX file, or the folder of a checkpoint.
+    pub fn source(&self) -> &Path {
+        match &self.network {
+            Network::OnnxFile(file) => &file.path,
+            Network::Checkpoint(..) => &self.folder,
+        }
+    }
+
     /// The pooling in sentence-transformers' names, joined by `+`.
     pub fn pooling_name(&self) -> String {
         self.pooling.iter().map(|mode| mode.name()).collect::<Vec<_>>().join("+")

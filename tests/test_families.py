@@ -17,16 +17,22 @@ from kit.families.texts import TEXTS
 GOLDEN = Path(__file__).parent / "golden" / "families"
 FACTS = json.loads((GOLDEN / "families.json").read_text(encoding="utf-8"))
 
-# What cannot be loaded yet, by the name of the case; a case that loads must leave this list.
-NOT_YET = {name for name, case in CASES.items() if case.family not in ("bert",)}
+# Beginnings of the names of cases that cannot be loaded yet, or not rightly; a case that can must leave this list.
+NOT_YET = (
+    "xlm-roberta", "roberta", "camembert", "distilbert", "mpnet", "llama", "qwen2", "qwen3-window", "mistral",
+    "eurobert", "modernbert", "nomic", "gte", "new", "gemma3", "embedding-gemma2", "static", "model2vec",
+)  # fmt: skip
+# These load today as if the field were not there.
+WRONG = ("qwen3-not-causal",)
+REFUSED = pytest.mark.xfail(raises=(ModelError, FileNotFoundError), strict=True)
+MISTAKEN = pytest.mark.xfail(raises=AssertionError, strict=True)
 
-EVERY_CASE = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(raises=ModelError, strict=True)] if name in NOT_YET else [])
-        for name in CASES
-    ],
-)
+
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    return [REFUSED] if name.startswith(NOT_YET) else [MISTAKEN] if name.startswith(WRONG) else []
+
+
+EVERY_CASE = pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CASES])
 
 
 def golden(name: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,8 @@
 //! The files of a checkpoint: JSON, sentence-transformers' modules, tensors; what they are known by and where files made of them are kept.
 
 pub mod cache;
+pub mod external_data;
+pub mod held;
 pub mod identity;
 pub mod json;
 pub mod modules;
@@ -9,3 +11,5 @@ pub mod pooling;
 pub mod tensors;
 mod torch;
 pub mod weights;
+pub mod whole_file;
+pub mod windows_path;

@@ -11,10 +11,12 @@ use crate::batches::plan::PaddedBatch;
 use crate::batches::pool::PoolingInputs;
 use crate::batches::prefix::{Prefix, PrefixStore};
 use crate::checkpoint::pooling::PoolingMode;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::lowering::inputs::{self, OUTPUT};
-use crate::sessions::session::{Arguments, SharedSession, argument, inference_error, pooling_arguments, run_options};
-use crate::transformer::Transformer;
+use crate::sessions::session::{
+    Arguments, SharedSession, argument, inference_error, output, pooling_arguments, run_options,
+};
+use crate::transformer::{Attention, Layer, Transformer};
 
 /// Tokens of a row that run at once.
 const CHUNK_TOKENS: usize = 512;
@@ -24,6 +26,8 @@ pub struct DecoderSession {
     session: SharedSession,
     network: Arc<Transformer>,
     last_token_alone: bool,
+    /// P, the pooled vectors of a row.
+    modes: usize,
     prefixes: PrefixStore,
 }
 
@@ -42,6 +46,7 @@ impl DecoderSession {
             session: SharedSession::new(session),
             network,
             last_token_alone: modes == [PoolingMode::LastToken],
+            modes: modes.len(),
             prefixes: PrefixStore::default(),
         }
     }
@@ -94,12 +99,9 @@ impl DecoderSession {
             let last = PaddedBatch { frees_memory: batch.frees_memory, ..PaddedBatch::single(last) };
             return self.run(&last, &past, pooling, take);
         }
-        let failed = inference_error(batch);
+        let shape = [batch.rows, self.modes, self.network.output_size()];
         self.step(batch, past, Some(pooling), 0, |outputs| {
-            let Some(output) = outputs.get(OUTPUT) else {
-                return Err(Error::Graph { problem: format!("no output `{OUTPUT}`") });
-            };
-            take(output.try_extract_tensor::<f32>().map_err(failed)?.1);
+            take(output(outputs, OUTPUT, &shape, batch)?);
             Ok(())
         })
     }
@@ -174,15 +176,14 @@ impl DecoderSession {
     }
 
     fn captured(&self, outputs: &SessionOutputs<'_>, batch: &PaddedBatch) -> Result<Vec<Vec<f32>>> {
-        let failed = inference_error(batch);
-        let names =
-            (0..self.network.layers.len()).flat_map(|layer| [inputs::present_key(layer), inputs::present_value(layer)]);
-        names
-            .map(|name| match outputs.get(&name) {
-                Some(states) => Ok(states.try_extract_tensor::<f32>().map_err(failed)?.1.to_vec()),
-                None => Err(Error::Graph { problem: format!("no output `{name}`") }),
-            })
-            .collect()
+        let layers = self.network.layers.iter().enumerate();
+        let of_layer = |(index, layer): (usize, &Layer)| -> Result<[Vec<f32>; 2]> {
+            let Attention { key_value_heads, head_size, .. } = layer.attention;
+            let shape = [1, key_value_heads, batch.length, head_size];
+            let of = |name: String| Ok(output(outputs, &name, &shape, batch)?.to_vec());
+            Ok([of(inputs::present_key(index))?, of(inputs::present_value(index))?])
+        };
+        Ok(layers.map(of_layer).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 }
 

@@ -6,21 +6,22 @@ use std::sync::Arc;
 
 use ort::session::Session;
 
-use crate::batches::plan::PaddedBatch;
+use crate::batches::plan::{self, Limits, PaddedBatch};
 use crate::batches::pool;
 use crate::batches::prefix::{self, Prefix, Shared};
+use crate::checkpoint::external_data;
+use crate::checkpoint::held::HeldFiles;
 use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
 use crate::lowering::cpu;
-use crate::lowering::onnx::proto::ElementType;
+use crate::lowering::onnx::folding::FloatType;
 use crate::lowering::quantize::quantize_all;
-use crate::options::Arithmetic;
-use crate::options::Provider;
+use crate::options::{Arithmetic, FixedShapes, Provider};
 use crate::sessions::bucketed::{self, BucketedSession};
 use crate::sessions::decoder::DecoderSession;
 use crate::sessions::onnx_file::{ExportSession, Vectors};
-use crate::sessions::provider::Proof;
+use crate::sessions::proof::Proof;
 use crate::sessions::runtime::{Initializer, Runtime};
 use crate::sessions::session::{EncoderSession, session_error};
 use crate::spec::{Network, Spec};
@@ -30,6 +31,8 @@ use crate::transformer::{Matrix, Transformer};
 /// A model, ready to run.
 pub struct Engine {
     kind: Kind,
+    /// What the session reads, which must outlive it.
+    files: HeldFiles,
     /// The pooled vectors that are concatenated, in order; empty where the graph pools by itself.
     pooling: Vec<PoolingMode>,
     dimension: usize,
@@ -67,39 +70,45 @@ impl Engine {
     pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usize) -> Result<Self> {
         let mut pooling = spec.pooling.clone();
         let mut nodes = None;
-        let (kind, hidden_size) = match &spec.network {
+        let (kind, files, hidden_size) = match &spec.network {
             Network::Checkpoint(network, weights) => {
                 let of = (network.as_ref(), weights.as_ref());
-                let session = open_checkpoint(of, &pooling, runtime, arithmetic, threads, &mut nodes)?;
+                let (session, files) = open_checkpoint(of, &pooling, runtime, arithmetic, threads, &mut nodes)?;
                 let kind = match network.is_causal() {
                     true => Kind::Decoder(DecoderSession::new(session, Arc::clone(network), &pooling)),
-                    false => Kind::Encoder(EncoderSession::new(session, Arc::clone(network))),
+                    false => Kind::Encoder(EncoderSession::new(session, Arc::clone(network), pooling.len())),
                 };
-                (kind, network.output_size())
+                (kind, files, network.output_size())
             }
             Network::OnnxFile(file) => {
-                if arithmetic != Arithmetic::Float32 {
-                    let expected =
-                        "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint";
-                    return Err(Error::Argument {
-                        argument: "dtype",
-                        found: "\"int8\"".to_owned(),
-                        expected: expected.to_owned(),
-                    });
+                match arithmetic {
+                    Arithmetic::Float32 => {}
+                    Arithmetic::Int8 | Arithmetic::Float16 => {
+                        let expected =
+                            "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint";
+                        return Err(Error::Argument {
+                            argument: "dtype",
+                            found: format!("{:?}", arithmetic.name()),
+                            expected: expected.to_owned(),
+                        });
+                    }
                 }
-                let session = runtime.open_file(&file.path, threads).map_err(session_error(&file.path))?;
-                let export = ExportSession::new(session, &file.path, file.hidden_size)?;
+                let mut files = HeldFiles::new(external_data::held_files(&file.path)?, runtime.copies_weights())?;
+                let opened = runtime.open_file(&file.path, files.copies(), threads);
+                files.settle()?;
+                let session = opened.map_err(session_error(&file.path))?;
+                let export = ExportSession::new(session, file)?;
                 if export.pools() {
                     pooling.clear();
                 } else if export.is_decoder() && !spec.pooling_is_stated {
                     pooling = vec![PoolingMode::LastToken];
                 }
                 let hidden_size = export.hidden_size();
-                (Kind::Export(export), hidden_size)
+                (Kind::Export(export), files, hidden_size)
             }
         };
         let dimension = hidden_size * pooling.len().max(1);
-        Ok(Engine { kind, dimension, pooling, provider: runtime.provider(), nodes })
+        Ok(Engine { kind, files, dimension, pooling, provider: runtime.provider(), nodes })
     }
 
     /// Opens a checkpoint in graphs of fixed shape, on a provider that takes them.
@@ -107,36 +116,58 @@ impl Engine {
         spec: &Spec,
         runtime: &Runtime,
         threads: usize,
-        (provider, dtype): (Provider, ElementType),
+        (provider, dtype): (FixedShapes, FloatType),
         proof: Proof,
     ) -> Result<Self> {
         let session = BucketedSession::open(spec, runtime, threads, (provider, dtype), proof)?;
         let (pooling, dimension) = (spec.pooling.clone(), session.output_size() * spec.pooling.len());
         Ok(Engine {
             nodes: Some(session.nodes()),
+            files: session.held_files()?,
             kind: Kind::Bucketed(Box::new(session)),
             pooling,
             dimension,
-            provider,
+            provider: provider.provider(),
         })
     }
 
     /// Rows of a run at most: the caller's wish, and what the graph was made for.
-    pub fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
+    fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
         match &self.kind {
             Kind::Bucketed(_) => Some(asked.map_or(bucketed::ROWS, |rows| rows.min(bucketed::ROWS))),
-            _ => asked,
+            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) => asked,
         }
+    }
+
+    /// How the batches of a call may be cut: apart by length where padding would enter the vectors.
+    pub fn limits(&self, batch_size: Option<usize>, threads: usize) -> Limits {
+        Limits {
+            token_budget: plan::TOKEN_BUDGET,
+            max_rows: self.rows_per_run(batch_size),
+            equal_lengths: match &self.kind {
+                Kind::Export(export) => !export.hides_padding(),
+                Kind::Encoder(_) | Kind::Decoder(_) | Kind::Bucketed(_) => false,
+            },
+            threads,
+        }
+    }
+
+    /// What runs it.
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// Where and how it runs.
     pub fn report(&self) -> Report {
         // Fixed graphs are refused unless the provider takes every node, and the CPU takes whatever it is given; of
         // CUDA's graphs ONNX Runtime keeps some nodes that compute shapes for the CPU.
-        let whole = self.provider != Provider::Cuda;
+        let whole = match self.provider {
+            Provider::Cuda => false,
+            Provider::Auto | Provider::Cpu | Provider::CoreMl | Provider::CoreMlOnCpu => true,
+        };
         let (buckets, cache_folder) = match &self.kind {
             Kind::Bucketed(session) => (session.buckets(), Some(session.folder().to_owned())),
-            _ => Default::default(),
+            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) => Default::default(),
         };
         Report {
             provider: self.provider,
@@ -163,31 +194,41 @@ impl Engine {
 
     /// The prefix that rows share and that is worth a run of its own. `prompt` is its tokens, or empty.
     pub fn shared_prefix(&self, rows: &[TokenRow], prompt: &[i32]) -> Result<Option<(Arc<Prefix>, Shared)>> {
-        let Kind::Decoder(decoder) = &self.kind else { return Ok(None) };
+        let decoder = match &self.kind {
+            Kind::Decoder(decoder) => decoder,
+            Kind::Encoder(_) | Kind::Export(_) | Kind::Bucketed(_) => return Ok(None),
+        };
         if !decoder.shares_prefixes() {
             return Ok(None);
         }
         let Some(shared) = prefix::find(rows, prompt, decoder.bytes_per_token()) else { return Ok(None) };
+        self.files.check()?;
         let tokens = shared.rows.first().and_then(|&row| rows[row].ids.get(..shared.length)).unwrap_or_default();
         Ok(Some((decoder.prefix(tokens)?, shared)))
     }
 
     /// Runs a batch that follows a prefix and hands its pooled rows, one after the other, to `take`. `skipped` leading
-    /// tokens stay out of the pooling.
+    /// tokens stay out of the pooling. Refused, before and after: weight files that changed since they were loaded.
     pub fn run(&self, batch: &PaddedBatch, past: &Prefix, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
         let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
+        self.files.check()?;
         match &self.kind {
-            Kind::Bucketed(session) => session.run(batch, skipped, take),
-            Kind::Encoder(encoder) => encoder.run(batch, &pooling, take),
-            Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take),
-            Kind::Export(export) => {
-                match export.run(batch)? {
-                    Vectors::Rows(rows) => take(&rows),
-                    Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
-                }
-                Ok(())
-            }
+            Kind::Bucketed(session) => session.run(batch, skipped, take)?,
+            Kind::Encoder(encoder) => encoder.run(batch, &pooling, take)?,
+            Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take)?,
+            Kind::Export(export) => match export.run(batch)? {
+                Vectors::Rows(rows) => take(&rows),
+                Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
+            },
         }
+        self.files.check()
+    }
+
+    /// The pooled rows of a batch that follows no prefix.
+    pub fn pooled(&self, batch: &PaddedBatch) -> Result<Vec<f32>> {
+        let mut vectors = Vec::new();
+        self.run(batch, &Prefix::default(), 0, |rows| vectors.extend_from_slice(rows))?;
+        Ok(vectors)
     }
 }
 
@@ -198,7 +239,8 @@ fn open_checkpoint(
     arithmetic: Arithmetic,
     threads: usize,
     nodes: &mut Option<usize>,
-) -> Result<Session> {
+) -> Result<(Session, HeldFiles)> {
+    let mut files = HeldFiles::new(weights.held_files()?, runtime.copies_weights())?;
     let model = cpu::lower(network, modes, weights, arithmetic)?;
     *nodes = Some(model.node_count());
     let bytes = model.bytes();
@@ -211,8 +253,10 @@ fn open_checkpoint(
             Initializer::new(weight.scales_name, [outputs], made.scales),
         ]
     });
-    given
+    let opened = given
         .collect::<Result<Vec<_>, _>>()
-        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, threads))
-        .map_err(session_error(weights.path()))
+        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, files.copies(), threads));
+    // First: a session on files that changed meanwhile may fail, or not, for no other reason.
+    files.settle()?;
+    Ok((opened.map_err(session_error(weights.path()))?, files))
 }

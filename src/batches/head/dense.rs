@@ -23,7 +23,13 @@ impl Activation {
             Activation::Identity => value,
             Activation::Tanh => value.tanh(),
             // Not f32::max, which would lose a NaN.
-            Activation::Relu => if value < 0.0 { 0.0 } else { value },
+            Activation::Relu => {
+                if value < 0.0 {
+                    0.0
+                } else {
+                    value
+                }
+            }
             Activation::Sigmoid => 1.0 / (1.0 + (-value).exp()),
         }
     }

@@ -241,12 +241,8 @@ fn call(function: &Value, arguments: &Value) -> Result<Value, String> {
             Ok(Value::Tensor(Rc::new(tensor)))
         }
         (Global::RebuildParameter, [tensor @ Value::Tensor(_), ..]) => Ok(tensor.clone()),
-        (
-            Global::OrderedDictionary
-            | Global::RebuildTensor
-            | Global::RebuildParameter
-            | Global::StorageType(_),
-            _,
-        ) => Err(format!("{function:?} with arguments that torch.save does not write")),
+        (Global::OrderedDictionary | Global::RebuildTensor | Global::RebuildParameter | Global::StorageType(_), _) => {
+            Err(format!("{function:?} with arguments that torch.save does not write"))
+        }
     }
 }

@@ -38,7 +38,9 @@ pub struct Found {
 pub fn read(file: File) -> Result<Vec<Found>, String> {
     let size = file.metadata().map_err(|error| error.to_string())?.len();
     let mut archive = ZipArchive::new(file).map_err(|error| {
-        format!("not a zip as torch.save writes since version 1.6 ({error}); save it anew, or convert it to safetensors")
+        format!(
+            "not a zip as torch.save writes since version 1.6 ({error}); save it anew, or convert it to safetensors"
+        )
     })?;
     if archive.len() > MOST_MEMBERS {
         return Err(format!("{} members, more than {MOST_MEMBERS}", archive.len()));

@@ -13,8 +13,8 @@ mod pooling;
 use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;
 use crate::error::Result;
-use crate::lowering::onnx::folding::Folded;
-use crate::lowering::onnx::proto::{ElementType, ModelProto};
+use crate::lowering::onnx::folding::{FloatType, Folded};
+use crate::lowering::onnx::proto::ModelProto;
 use crate::transformer::Transformer;
 
 pub use parts::HIDDEN;
@@ -31,8 +31,8 @@ pub struct StaticShape {
     pub rows: usize,
     /// L.
     pub length: usize,
-    /// float32 or float16.
-    pub element: ElementType,
+    /// The type of every number.
+    pub element: FloatType,
 }
 
 /// A graph and the weights that are to be written beside it.

@@ -67,7 +67,8 @@ class Weights:
         if bias:
             self.normal(f"{name}.bias", (outputs,), 0.5)
 
-    def table(self, name: str, rows: int, columns: int, deviation: float = 0.7) -> None:
+    def table(self, name: str, rows: int, columns: int, deviation: float = 0.02) -> None:
+        """Embeddings, so small that the epsilon of the norm after them shows."""
         self.normal(f"{name}.weight", (rows, columns), deviation)
 
     def norm(self, name: str, size: int, *, bias: bool = False, mean: float = 1.0) -> None:

@@ -16,6 +16,7 @@ TEXTS = [
     "cat",
     "cats of the river",
     " the  dog ",
+    "padding <pad> in [PAD] the text",
     "a\nb\tc",
     "Z\u00fcrich",
     "\u5317\u4eac\u662f\u4e2d\u56fd\u7684\u9996\u90fd\u3002",

@@ -108,7 +108,13 @@ def unigram() -> TinyTokenizer:
     ids["<mask>"] = len(vocabulary) - 1
     model = {"type": "Unigram", "unk_id": 3, "byte_fallback": False, "vocab": [list(pair) for pair in vocabulary]}
     spaces = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
-    named = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
+    named = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "mask_token": "<mask>",
+    }
     return _tokenizer(
         model,
         ids,
