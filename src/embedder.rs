@@ -44,6 +44,8 @@ pub struct Embedder {
     threads: usize,
     runtime: Runtime,
     shares_prompts: bool,
+    /// Components of a vector before any cut.
+    full_dimension: usize,
     dimension: usize,
     max_length: usize,
 }
@@ -76,7 +78,8 @@ impl Embedder {
             }
         };
         let mut embedder = Embedder {
-            dimension: engine.dimension(),
+            full_dimension: spec.head.outputs(engine.dimension())?,
+            dimension: 0,
             max_length: spec.max_length.value,
             runtime,
             shares_prompts: !options.without_prompt_cache,
@@ -93,6 +96,7 @@ impl Embedder {
             return Err(Error::unsupported(embedder.tokenizer.path(), "special tokens of a row", found, supported));
         }
         embedder.spec.max_length.between(least, most)?;
+        embedder.dimension = embedder.full_dimension;
         if let Some(kept) = &embedder.spec.truncate_dim {
             embedder.dimension = kept.between(1, embedder.dimension)?;
         }
@@ -148,8 +152,7 @@ impl Embedder {
 
     /// The call's `truncate_dim`, or what was loaded.
     pub fn checked_dimension(&self, truncate_dim: Option<usize>) -> Result<usize> {
-        let full = self.engine.dimension();
-        check("truncate_dim", truncate_dim.unwrap_or(self.dimension), 1, full, "the model's dimension")
+        check("truncate_dim", truncate_dim.unwrap_or(self.dimension), 1, self.full_dimension, "the model's dimension")
     }
 
     fn checked_max_length(&self, max_length: Option<usize>) -> Result<usize> {
@@ -239,7 +242,8 @@ impl Embedder {
         padded.frees_memory = frees_memory;
         let mut not_finite = Vec::new();
         self.engine.run(&padded, prefix, call.skipped_tokens, |pooled| {
-            for (&row, vector) in batch.rows.iter().zip(pooled.chunks_exact(self.engine.dimension())) {
+            let vectors = self.spec.head.apply(pooled, self.engine.dimension());
+            for (&row, vector) in batch.rows.iter().zip(vectors.chunks_exact(self.full_dimension)) {
                 let text_index = window.texts[row].0;
                 let place = &mut target[text_index * call.dimension..][..call.dimension];
                 if pool::finish_row(vector, call.normalize, place).is_err() {

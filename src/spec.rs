@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::architectures;
+use crate::batches::head::Head;
 use crate::checkpoint::json::{JsonFile, Limit, MAX_ROWS};
 use crate::checkpoint::modules;
 use crate::checkpoint::onnx_file::OnnxFile;
@@ -27,6 +28,8 @@ pub struct Spec {
     pub pooling_is_stated: bool,
     /// Whether the prompt's tokens take part in the pooling.
     pub include_prompt: bool,
+    /// What follows the pooling.
+    pub head: Head,
     /// Whether vectors are scaled to length 1 unless the caller says otherwise.
     pub normalize: bool,
     /// Tokens of a row at most, special tokens included.
@@ -106,6 +109,7 @@ impl Spec {
             pooling: found.pooling.unwrap_or_else(|| vec![network.default_pooling()]),
             network,
             include_prompt: found.include_prompt,
+            head: found.head,
             normalize: found.normalize,
             prompts: sentence_config.prompts,
             default_prompt_name: sentence_config.default_prompt_name,

@@ -2,14 +2,16 @@
 
 pub mod cache;
 pub mod external_data;
+pub mod head;
 pub mod held;
 pub mod identity;
 pub mod json;
 pub mod modules;
 pub mod onnx_file;
 pub mod pooling;
+pub mod safetensors_file;
 pub mod tensors;
-mod torch;
+pub mod torch;
 pub mod weights;
 pub mod whole_file;
 pub mod windows_path;

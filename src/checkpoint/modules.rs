@@ -6,9 +6,11 @@ use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
+use super::head;
 use super::json::{JsonFile, describe, is_absent, read_json};
 use super::json::{Limit, MAX_ROWS};
 use super::pooling::{PoolingMode, read_modes};
+use crate::batches::head::Head;
 use crate::error::{Error, Result};
 
 /// What follows the transformer, and where its files are.
@@ -20,16 +22,24 @@ pub struct Modules {
     pub pooling: Option<Vec<PoolingMode>>,
     /// Whether the prompt's tokens take part in the pooling.
     pub include_prompt: bool,
+    /// What follows the pooling, but for a last Normalize.
+    pub head: Head,
     /// Whether vectors are scaled to length 1.
     pub normalize: bool,
 }
 
-const SUPPORTED: &str = "Transformer, Pooling and optionally Normalize, in this order";
+const SUPPORTED: &str = "Transformer, Pooling, then any of Dense, LayerNorm and Normalize";
 
 /// Reads `modules.json`; without one, vectors are normalised and the architecture chooses the pooling.
 pub fn read_modules(folder: &Path) -> Result<Modules> {
     let path = folder.join("modules.json");
-    let mut modules = Modules { transformer: folder.to_owned(), pooling: None, include_prompt: true, normalize: true };
+    let mut modules = Modules {
+        transformer: folder.to_owned(),
+        pooling: None,
+        include_prompt: true,
+        head: Head::default(),
+        normalize: true,
+    };
     if is_absent(&path) {
         return Ok(modules);
     }
@@ -53,6 +63,7 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
         // Releases moved the classes about ("sentence_transformers.models.Pooling", "….base.modules.transformer.Transformer"),
         // so the last word counts; a class of another package is somebody's own code.
         let class = kind.strip_prefix("sentence_transformers.").and_then(|rest| rest.rsplit('.').next());
+        let refusal = || Error::unsupported(&path, format!("module {position}"), format!("`{kind}`"), SUPPORTED);
         match (position, class.unwrap_or("")) {
             (0, "Transformer") => modules.transformer = module_folder,
             (1, "Pooling") => {
@@ -68,11 +79,16 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
                 modules.pooling = Some(read_modes(&config)?);
                 modules.include_prompt = config.flag_or("include_prompt", true)?;
             }
-            (2, "Normalize") => {
-                check_normalize(&module_folder)?;
-                modules.normalize = true;
-            }
-            _ => return Err(Error::unsupported(&path, format!("module {position}"), format!("`{kind}`"), SUPPORTED)),
+            (2.., class) => match head::reader(class) {
+                // The last one is the caller's choice, after any cut.
+                Some(_) if class == "Normalize" && position + 1 == entries.len() => {
+                    head::check_normalize(&module_folder)?;
+                    modules.normalize = true;
+                }
+                Some(read) => modules.head.push(module_folder.join("config.json"), read(&module_folder)?),
+                None => return Err(refusal()),
+            },
+            _ => return Err(refusal()),
         }
     }
     if entries.len() < 2 {
@@ -83,17 +99,6 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
 
 fn path_field(position: usize) -> String {
     format!("module {position}: path")
-}
-
-/// Newer releases let Normalize work on another tensor than the sentence's.
-fn check_normalize(folder: &Path) -> Result<()> {
-    let Some(config) = JsonFile::read_optional(&folder.join("config.json"))? else { return Ok(()) };
-    for field in ["module_input_name", "module_output_name"] {
-        if config.text_or(field, "sentence_embedding")? != "sentence_embedding" {
-            return Err(config.unsupported(field, "\"sentence_embedding\""));
-        }
-    }
-    Ok(())
 }
 
 /// A module's folder, refused where it would leave the model's.

@@ -9,12 +9,13 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::tensor::Dtype;
 use serde_json::Value;
 
 use crate::checkpoint::held::HeldFile;
 use crate::checkpoint::json::{JsonFile, is_absent};
 use crate::checkpoint::windows_path::{joined, usual_form};
+use crate::checkpoint::{safetensors_file, torch};
 use crate::error::{Error, Result};
 
 /// Where a tensor lies.
@@ -53,50 +54,71 @@ pub struct Weights {
     tensors: HashMap<String, TensorPlace>,
 }
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// Names and places of a file's tensors; the shard is the caller's to say.
+pub type Places = Vec<(String, TensorPlace)>;
+
+/// A way to hold tensors.
+struct Format {
+    single: &'static str,
+    index: &'static str,
+    read: fn(&Path, &[u8]) -> Result<Places>,
+}
+
+/// In the order of preference.
+const FORMATS: [Format; 2] = [
+    Format { single: "model.safetensors", index: "model.safetensors.index.json", read: safetensors_file::read },
+    Format { single: "pytorch_model.bin", index: "pytorch_model.bin.index.json", read: torch::read },
+];
 
 impl Weights {
     /// Whether a folder holds weights, sound or not.
     pub fn present(folder: &Path) -> bool {
-        [SINGLE, INDEX].iter().any(|name| !is_absent(&folder.join(name)))
+        FORMATS.iter().flat_map(|format| [format.single, format.index]).any(|name| !is_absent(&folder.join(name)))
     }
 
-    /// Reads the header of `model.safetensors` in a folder, or of each file that `model.safetensors.index.json` names.
+    /// Reads what the first format that a folder has says of its tensors: one file, or those that an index names.
     pub fn open(folder: &Path) -> Result<Self> {
-        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
-        let (path, names) = if is_absent(&single) && !is_absent(&index) {
+        let there = |name: &str| !is_absent(&folder.join(name));
+        let found = FORMATS.iter().find(|format| there(format.single) || there(format.index));
+        let format = found.unwrap_or(&FORMATS[0]);
+        let (path, names) = if !there(format.single) && there(format.index) {
+            let index = folder.join(format.index);
             let names = shard_names(&index)?;
             (index, names)
         } else {
-            (single, BTreeSet::from([SINGLE.to_owned()]))
+            (folder.join(format.single), BTreeSet::from([format.single.to_owned()]))
         };
         let mut weights = Weights { path, shards: Vec::new(), data_folder: PathBuf::new(), tensors: HashMap::new() };
         for name in names {
-            weights.add_shard(folder.join(name))?;
+            weights.add_shard(folder.join(name), format)?;
         }
         weights.data_folder = common_folder(&weights.shards);
         Ok(weights)
     }
 
-    fn add_shard(&mut self, path: PathBuf) -> Result<()> {
+    fn add_shard(&mut self, path: PathBuf, format: &Format) -> Result<()> {
         let target = fs::canonicalize(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::FileMissing {
                 path: path.clone(),
-                needed_for: "the weights are read from it; other formats (pytorch_model.bin) can be converted with \
-                             the safetensors package"
-                    .to_owned(),
+                needed_for: "the weights are read from it, or from pytorch_model.bin".to_owned(),
             },
             _ => Error::unreadable(&path, error),
         })?;
         let target = usual_form(target);
         let file = HeldFile::open(&path, &target)?;
+        if file.length() == 0 {
+            return Err(Error::malformed(&path, "the file is empty"));
+        }
+        let map = file.map()?;
+        if map.starts_with(b"version https://git-lfs") {
+            return Err(Error::malformed(&path, "a git-lfs pointer, not the weights: `git lfs pull` fetches them"));
+        }
         let shard = self.shards.len();
-        for (name, place) in read_header(&path, &file, shard)? {
+        for (name, place) in (format.read)(&path, &map)? {
             if self.tensors.contains_key(&name) {
                 return Err(Error::malformed(&path, format!("tensor `{name}` is in another of the files too")));
             }
-            self.tensors.insert(name, place);
+            self.tensors.insert(name, TensorPlace { shard, ..place });
         }
         self.shards.push(Shard { path, target, file: Arc::new(file) });
         Ok(())
@@ -194,52 +216,6 @@ fn common_folder(shards: &[Shard]) -> PathBuf {
         while !folder.starts_with(&common) && common.pop() {}
     }
     common
-}
-
-/// The `safetensors` crate's errors in words that say what to do.
-fn explain(error: &SafeTensorError) -> String {
-    use SafeTensorError as E;
-    match error {
-        E::HeaderTooSmall => "it is shorter than the 8 bytes that give the header's length".to_owned(),
-        E::HeaderTooLarge => "its header claims more than 100 MB".to_owned(),
-        E::InvalidHeaderLength => "its header is longer than the file (truncated download?)".to_owned(),
-        E::InvalidHeader(_) => "its header is not UTF-8".to_owned(),
-        E::InvalidHeaderDeserialization(error) => format!("its header is not JSON of tensors: {error}"),
-        E::InvalidOffset(name) => format!("the offsets of tensor `{name}` overlap another's, or leave a gap"),
-        E::MetadataIncompleteBuffer => "its tensors do not end where the file ends (truncated download?)".to_owned(),
-        E::TensorInvalidInfo => "a tensor's offsets do not match its shape and dtype".to_owned(),
-        E::ValidationOverflow => "a tensor's shape is larger than any memory".to_owned(),
-        other => format!("{other:?}"),
-    }
-}
-
-fn read_header(path: &Path, file: &HeldFile, shard: usize) -> Result<HashMap<String, TensorPlace>> {
-    if file.length() == 0 {
-        return Err(Error::malformed(path, "the file is empty"));
-    }
-    let map = file.map()?;
-    if map.starts_with(b"version https://git-lfs") {
-        return Err(Error::malformed(path, "a git-lfs pointer, not the weights: `git lfs pull` fetches them"));
-    }
-    let (header_length, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
-        Error::malformed_by(path, format!("not a valid safetensors file: {}", explain(&error)), error)
-    })?;
-    let base = 8 + header_length as u64;
-    Ok(metadata
-        .tensors()
-        .into_iter()
-        .map(|(name, info)| {
-            let (begin, end) = (info.data_offsets.0 as u64, info.data_offsets.1 as u64);
-            let place = TensorPlace {
-                dtype: info.dtype,
-                shape: info.shape.clone(),
-                offset: base + begin,
-                length: end.saturating_sub(begin),
-                shard,
-            };
-            (name, place)
-        })
-        .collect())
 }
 
 #[cfg(test)]

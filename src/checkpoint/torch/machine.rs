@@ -41,7 +41,7 @@ impl Machine<'_> {
             },
             b'(' => self.marks.push(self.stack.len()),
             b'N' => self.stack.push(Value::None),
-            0x88 | 0x89 => self.stack.push(Value::Flag(opcode == 0x88)),
+            0x88 | 0x89 => self.stack.push(Value::Flag),
             b'K' => self.integer::<1>()?,
             b'M' => self.integer::<2>()?,
             b'J' => {

@@ -7,12 +7,13 @@ mod machine;
 mod values;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
+use std::io::Cursor;
+use std::path::Path;
 
-use safetensors::tensor::Dtype;
 use zip::{CompressionMethod, ZipArchive};
 
+use super::weights::{Places, TensorPlace};
+use crate::error::{Error, Result};
 use values::{StoredTensor, Value};
 
 /// Bytes of `data.pkl` at most: a hundred bytes for each of many thousand tensors.
@@ -20,63 +21,51 @@ const LARGEST_PICKLE: u64 = 64 << 20;
 /// Members of the zip at most.
 const MOST_MEMBERS: usize = 100_000;
 
-/// A tensor's name, type, shape, first byte in the file, bytes.
-pub struct Found {
-    /// The name in the state dictionary.
-    pub name: String,
-    /// Its type; integers and the like are named too, and refused where they are asked for.
-    pub dtype: Dtype,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// First byte in the file.
-    pub offset: u64,
-    /// Bytes.
-    pub length: u64,
+type Archive<'b> = ZipArchive<Cursor<&'b [u8]>>;
+
+/// Reads where a file's tensors lie.
+pub fn read(path: &Path, bytes: &[u8]) -> Result<Places> {
+    places(bytes).map_err(|problem| Error::malformed(path, format!("not a file of weights as torch writes: {problem}")))
 }
 
-/// Reads what a file holds; the error says what is wrong with it.
-pub fn read(file: File) -> Result<Vec<Found>, String> {
-    let size = file.metadata().map_err(|error| error.to_string())?.len();
-    let mut archive = ZipArchive::new(file).map_err(|error| {
-        format!(
-            "not a zip as torch.save writes since version 1.6 ({error}); save it anew, or convert it to safetensors"
-        )
+fn places(bytes: &[u8]) -> Result<Places, String> {
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|error| {
+        format!("no zip, as since torch 1.6 ({error}); save it anew, or convert it with the safetensors package")
     })?;
     if archive.len() > MOST_MEMBERS {
         return Err(format!("{} members, more than {MOST_MEMBERS}", archive.len()));
     }
-    let members = members(&mut archive, size)?;
+    let members = members(&mut archive, bytes.len() as u64)?;
     let mut pickles = members.keys().filter(|name| name.ends_with("/data.pkl"));
     let (Some(pickle), None) = (pickles.next().cloned(), pickles.next()) else {
-        return Err("expected exactly one data.pkl in it, as torch.save writes".to_owned());
+        return Err("expected exactly one data.pkl in it".to_owned());
     };
     let root = pickle.trim_end_matches("data.pkl").to_owned();
     if let Some(order) = members.get(&format!("{root}byteorder")) {
-        let bytes = content(&mut archive, order)?;
-        if bytes != b"little" {
-            return Err(format!("its byteorder is {:?}; supported: little", String::from_utf8_lossy(&bytes)));
+        let order = content(bytes, order)?;
+        if order != b"little" {
+            return Err(format!("its byteorder is {:?}; supported: little", String::from_utf8_lossy(order)));
         }
     }
-    let bytes = content(&mut archive, &members[&pickle])?;
-    let entries = state_dictionary(machine::run(&bytes)?)?;
+    let entries = state_dictionary(machine::run(content(bytes, &members[&pickle])?)?)?;
     entries
         .into_iter()
         .map(|(name, tensor)| {
             let member = format!("{root}data/{}", tensor.storage.key);
             let at = members.get(&member).ok_or_else(|| format!("tensor `{name}`: no member {member:?}"))?;
-            place(&name, &tensor, at).map_err(|problem| format!("tensor `{name}`: {problem}"))
+            let place = place(&tensor, at).map_err(|problem| format!("tensor `{name}`: {problem}"))?;
+            Ok((name, place))
         })
         .collect()
 }
 
 /// Where a member's bytes lie.
 struct Member {
-    index: usize,
     start: u64,
     length: u64,
 }
 
-fn members(archive: &mut ZipArchive<File>, size: u64) -> Result<HashMap<String, Member>, String> {
+fn members(archive: &mut Archive<'_>, size: u64) -> Result<HashMap<String, Member>, String> {
     let mut found = HashMap::new();
     for index in 0..archive.len() {
         let member = archive.by_index_raw(index).map_err(|error| format!("member {index}: {error}"))?;
@@ -89,21 +78,19 @@ fn members(archive: &mut ZipArchive<File>, size: u64) -> Result<HashMap<String, 
         if start.checked_add(length).is_none_or(|end| end > size) || member.compressed_size() != length {
             return Err(format!("member {name:?} does not end within the file (truncated download?)"));
         }
-        if found.insert(name.clone(), Member { index, start, length }).is_some() {
+        if found.insert(name.clone(), Member { start, length }).is_some() {
             return Err(format!("member {name:?} is there twice"));
         }
     }
     Ok(found)
 }
 
-fn content(archive: &mut ZipArchive<File>, member: &Member) -> Result<Vec<u8>, String> {
+fn content<'b>(bytes: &'b [u8], member: &Member) -> Result<&'b [u8], String> {
     if member.length > LARGEST_PICKLE {
         return Err(format!("a member of {} bytes where at most {LARGEST_PICKLE} are expected", member.length));
     }
-    let mut bytes = Vec::new();
-    let mut file = archive.by_index(member.index).map_err(|error| error.to_string())?;
-    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
+    let place = usize::try_from(member.start).ok().zip(usize::try_from(member.start + member.length).ok());
+    place.and_then(|(start, end)| bytes.get(start..end)).ok_or_else(|| "a member outside the file".to_owned())
 }
 
 /// The tensors of a dictionary, by name; what else is in it does not belong to a state dictionary.
@@ -126,7 +113,7 @@ fn state_dictionary(value: Value) -> Result<Vec<(String, StoredTensor)>, String>
 }
 
 /// The bytes of a tensor, held against its storage.
-fn place(name: &str, tensor: &StoredTensor, member: &Member) -> Result<Found, String> {
+fn place(tensor: &StoredTensor, member: &Member) -> Result<TensorPlace, String> {
     let width = (tensor.storage.dtype.bitsize() / 8) as u64;
     let sizes = |count: u64| count.checked_mul(width).ok_or("its storage is larger than any memory");
     if sizes(tensor.storage.numbers)? != member.length {
@@ -146,11 +133,11 @@ fn place(name: &str, tensor: &StoredTensor, member: &Member) -> Result<Found, St
         return Err(format!("it ends at number {end} of a storage of {}", tensor.storage.numbers));
     }
     let shape = tensor.shape.iter().map(|size| usize::try_from(*size).map_err(|_| "its shape is too large".to_owned()));
-    Ok(Found {
-        name: name.to_owned(),
+    Ok(TensorPlace {
         dtype: tensor.storage.dtype,
         shape: shape.collect::<Result<_, _>>()?,
         offset: member.start + tensor.offset * width,
         length: numbers * width,
+        shard: 0,
     })
 }

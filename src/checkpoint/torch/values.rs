@@ -17,7 +17,7 @@ pub enum Value {
     /// `None`.
     None,
     /// `True`, `False`.
-    Flag(bool),
+    Flag,
     /// An integer.
     Integer(i64),
     /// A float; nothing of a state dictionary needs its value.
@@ -114,7 +114,7 @@ impl Value {
             Value::Tuple(_, depth) => *depth,
             Value::Dictionary(_) => DEEPEST / 2,
             Value::None
-            | Value::Flag(_)
+            | Value::Flag
             | Value::Integer(_)
             | Value::Float
             | Value::Text(_)
@@ -129,7 +129,7 @@ impl Value {
     pub fn kind(&self) -> &'static str {
         match self {
             Value::None => "None",
-            Value::Flag(_) => "a bool",
+            Value::Flag => "a bool",
             Value::Integer(_) => "an integer",
             Value::Float => "a float",
             Value::Text(_) => "a string",
