@@ -14,19 +14,19 @@ const HARMLESS: &[&str] = &[
     "_flash_attn_2_enabled", "_name_or_path", "add_pooling_layer", "architectures", "attention_dropout",
     "attention_probs_dropout_prob", "attn_pdrop", "auto_map", "bos_token_id", "classifier_activation",
     "classifier_bias", "classifier_dropout", "classifier_dropout_prob", "classifier_pooling", "clf_pooling",
-    "cls_token_id", "decoder_bias", "decoder_start_token_id", "deterministic_flash_attn", "directionality", "dropout",
+    "cls_token_id", "decoder_bias", "decoder_start_token_id", "dense_seq_output", "deterministic_flash_attn", "directionality", "dropout",
     "dtype", "embd_pdrop", "embedding_dropout", "eos_token_id", "final_logit_softcapping", "finetuning_task",
     "fused_bias_fc", "fused_dropout_add_ln", "generator", "gradient_checkpointing", "hidden_dropout_prob", "id2label",
     "initializer_cutoff_factor", "initializer_range", "is_llama_config", "keys_to_ignore_at_inference", "label2id",
     "mask_token_id", "matryoshka_dimensions", "max_length", "mlp_dropout", "model_type", "name_or_path", "num_labels",
-    "output_attentions", "output_hidden_states", "output_past", "pad_token_id", "pad_vocab_size_multiple",
+    "output_attentions", "output_hidden_states", "output_past", "pad_token_id", "pad_vocab_size_multiple", "parallel_block_tied_norm",
     "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head", "pooler_type",
-    "pretraining_tp", "problem_type", "qa_dropout", "reference_compile", "repad_logits_with_grad", "resid_pdrop",
+    "pretraining_tp", "problem_type", "qa_dropout", "reference_compile", "reorder_and_upcast_attn", "repad_logits_with_grad", "resid_pdrop",
     "sbert_ce_default_activation_function", "sentence_transformers", "sep_token_id", "seq_classif_dropout",
     "sparse_pred_ignore_index", "sparse_prediction", "summary_activation", "summary_first_dropout",
     "summary_proj_to_labels", "summary_type", "summary_use_proj", "tie_weights_", "tie_word_embeddings", "tokenizer_class",
     "torch_dtype", "transformers_version", "unk_token_id", "unpad_inputs", "use_cache", "use_flash_attn",
-    "use_memory_efficient_attention", "vocab_size_padded",
+    "use_memory_efficient_attention", "use_pytorch_attn", "use_xentropy", "vocab_size_padded",
 ];
 
 /// Refuses a field that was not read and may matter: unknown ones that are set to something. Null, false, nothing and what

@@ -14,6 +14,7 @@ use crate::transformer::{Attention, Embeddings, FeedForward, Layer, Reach, Rotat
 /// Reads `model_type: modernbert`.
 pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
     refuse_foreign(config)?;
+    config.text_or("position_embedding_type", "absolute")?; // which files carry, and nothing reads
     names.find_prefix(&["model.", ""], "embeddings.tok_embeddings.weight");
     let hidden = width(config, "hidden_size", 768)?;
     let heads = width(config, "num_attention_heads", 12)?;

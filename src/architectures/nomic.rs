@@ -106,7 +106,6 @@ fn remote_fields(config: &JsonFile, remote: bool) -> Result<Shape> {
     if !config.flag_or("scale_attn_weights", true)? {
         return Err(config.unsupported("scale_attn_weights", "true"));
     }
-    config.flag_or("use_xentropy", true)?;
     let act = match config.text_or("activation_function", "swiglu")? {
         "swiglu" => Activation::Silu,
         "geglu" => Activation::Gelu,

@@ -300,6 +300,14 @@ impl Norm {
         }
     }
 
+    /// Whether it does nothing but divide and scale, so that what follows may do the scaling.
+    pub fn only_scales(&self) -> bool {
+        match self.kind {
+            NormKind::RootMeanSquare => self.bias.is_none(),
+            NormKind::Layer => false,
+        }
+    }
+
     /// An RMSNorm with a weight of this name.
     pub fn root_mean_square(weight: impl Into<String>, size: usize, epsilon: f32) -> Self {
         Norm { kind: NormKind::RootMeanSquare, ..Norm::layer(weight, None, size, epsilon) }

@@ -1,14 +1,14 @@
-//! The pickle machine: opcodes of protocol 2, as `torch.save` writes them, over a stack of [`Value`]s. In: the bytes of
+//! The pickle machine: opcodes of protocol 2, as `torch.save` writes them, over a stack of [`Item`]s. In: the bytes of
 //! `data.pkl`. Out: the value that it leaves. It creates nothing that is not a value of its own.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::values::{Entries, Global, Storage, StoredTensor, Value};
+use super::values::{Entries, Global, Item, Storage, StoredTensor};
 
 /// Runs a pickle.
-pub fn run(bytes: &[u8]) -> Result<Value, String> {
+pub fn run(bytes: &[u8]) -> Result<Item, String> {
     let mut machine = Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
     loop {
         let opcode_at = machine.at;
@@ -23,15 +23,15 @@ pub fn run(bytes: &[u8]) -> Result<Value, String> {
 struct Machine<'b> {
     bytes: &'b [u8],
     at: usize,
-    stack: Vec<Value>,
+    stack: Vec<Item>,
     /// Heights of the stack.
     marks: Vec<usize>,
-    memo: HashMap<u32, Value>,
+    memo: HashMap<u32, Item>,
 }
 
 impl Machine<'_> {
     /// One opcode; the result where it is STOP.
-    fn step(&mut self) -> Result<Option<Value>, String> {
+    fn step(&mut self) -> Result<Option<Item>, String> {
         let opcode = self.take::<1>()?[0];
         match opcode {
             b'.' => return self.pop().map(Some),
@@ -40,38 +40,38 @@ impl Machine<'_> {
                 version => return Err(format!("pickle protocol {version}; supported: 2")),
             },
             b'(' => self.marks.push(self.stack.len()),
-            b'N' => self.stack.push(Value::None),
-            0x88 | 0x89 => self.stack.push(Value::Flag),
+            b'N' => self.stack.push(Item::None),
+            0x88 | 0x89 => self.stack.push(Item::Flag),
             b'K' => self.integer::<1>()?,
             b'M' => self.integer::<2>()?,
             b'J' => {
                 let number = i32::from_le_bytes(self.take()?);
-                self.stack.push(Value::Integer(number.into()));
+                self.stack.push(Item::Integer(number.into()));
             }
             0x8a => self.long()?,
             b'G' => {
                 self.take::<8>()?;
-                self.stack.push(Value::Float);
+                self.stack.push(Item::Float);
             }
             b'X' => {
                 let length = u32::from_le_bytes(self.take()?);
                 let text = std::str::from_utf8(self.slice(length as usize)?).map_err(|_| "a string is not UTF-8")?;
-                let text = Value::Text(text.into());
+                let text = Item::Text(text.into());
                 self.stack.push(text);
             }
-            b')' => self.stack.push(Value::tuple(Vec::new())?),
+            b')' => self.stack.push(Item::tuple(Vec::new())?),
             b't' => {
                 let items = self.since_mark()?;
-                self.stack.push(Value::tuple(items)?);
+                self.stack.push(Item::tuple(items)?);
             }
             0x85..=0x87 => {
                 let items = self.pop_many(usize::from(opcode) - 0x84)?;
-                self.stack.push(Value::tuple(items)?);
+                self.stack.push(Item::tuple(items)?);
             }
-            b']' => self.stack.push(Value::List),
+            b']' => self.stack.push(Item::List),
             b'a' => drop(self.pop_many(1)?),
             b'e' => drop(self.since_mark()?),
-            b'}' => self.stack.push(Value::Dictionary(Entries::default())),
+            b'}' => self.stack.push(Item::Dictionary(Entries::default())),
             b's' => {
                 let entry = self.pop_many(2)?;
                 self.set_items(entry)?;
@@ -100,7 +100,7 @@ impl Machine<'_> {
                 let (module, name) = (self.line()?, self.line()?);
                 let known = Global::named(&module, &name);
                 let refusal = || format!("global {module}.{name}; supported: tensors, their storages and OrderedDict");
-                self.stack.push(Value::Global(known.ok_or_else(refusal)?));
+                self.stack.push(Item::Global(known.ok_or_else(refusal)?));
             }
             b'Q' => {
                 let id = self.pop()?;
@@ -113,7 +113,7 @@ impl Machine<'_> {
             }
             // What is set on a dictionary beside its entries (`_metadata`) names no tensor.
             b'b' => match self.pop_many(2)?.swap_remove(0) {
-                target @ Value::Dictionary(_) => self.stack.push(target),
+                target @ Item::Dictionary(_) => self.stack.push(target),
                 other => return Err(format!("state set on {}; supported: on a dictionary", other.kind())),
             },
             other => return Err(format!("opcode {other:#04x}; supported: those of dictionaries of tensors")),
@@ -146,7 +146,7 @@ impl Machine<'_> {
     fn integer<const N: usize>(&mut self) -> Result<(), String> {
         let bytes: [u8; N] = self.take()?;
         let number = bytes.iter().rev().fold(0, |number, byte| number << 8 | i64::from(*byte));
-        self.stack.push(Value::Integer(number));
+        self.stack.push(Item::Integer(number));
         Ok(())
     }
 
@@ -160,16 +160,16 @@ impl Machine<'_> {
         let sign = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let mut whole = [if sign { 0xff } else { 0 }; 8];
         whole[..length].copy_from_slice(bytes);
-        self.stack.push(Value::Integer(i64::from_le_bytes(whole)));
+        self.stack.push(Item::Integer(i64::from_le_bytes(whole)));
         Ok(())
     }
 
-    fn pop(&mut self) -> Result<Value, String> {
+    fn pop(&mut self) -> Result<Item, String> {
         self.pop_many(1)?.pop().ok_or_else(|| "nothing on the stack".to_owned())
     }
 
     /// The last values, none of them from before the last mark.
-    fn pop_many(&mut self, count: usize) -> Result<Vec<Value>, String> {
+    fn pop_many(&mut self, count: usize) -> Result<Vec<Item>, String> {
         let floor = self.marks.last().copied().unwrap_or(0);
         match self.stack.len().checked_sub(count).filter(|height| *height >= floor) {
             Some(height) => Ok(self.stack.split_off(height)),
@@ -177,7 +177,7 @@ impl Machine<'_> {
         }
     }
 
-    fn since_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn since_mark(&mut self) -> Result<Vec<Item>, String> {
         let mark = self.marks.pop().ok_or("no mark on the stack")?;
         Ok(self.stack.split_off(mark))
     }
@@ -195,8 +195,8 @@ impl Machine<'_> {
     }
 
     /// Adds keys and values in turn to the dictionary below them.
-    fn set_items(&mut self, items: Vec<Value>) -> Result<(), String> {
-        let Some(Value::Dictionary(entries)) = self.stack.last() else {
+    fn set_items(&mut self, items: Vec<Item>) -> Result<(), String> {
+        let Some(Item::Dictionary(entries)) = self.stack.last() else {
             return Err("items set on something else than a dictionary".to_owned());
         };
         if !items.len().is_multiple_of(2) {
@@ -205,8 +205,8 @@ impl Machine<'_> {
         let mut items = items.into_iter();
         while let (Some(key), Some(value)) = (items.next(), items.next()) {
             // A dictionary in itself would never be let go.
-            let value = if matches!(value, Value::Dictionary(_) | Value::Tuple(..)) { Value::List } else { value };
-            let key = if matches!(key, Value::Text(_)) { key } else { Value::None };
+            let value = if matches!(value, Item::Dictionary(_) | Item::Tuple(..)) { Item::List } else { value };
+            let key = if matches!(key, Item::Text(_)) { key } else { Item::None };
             entries.borrow_mut().push((key, value));
         }
         Ok(())
@@ -214,33 +214,33 @@ impl Machine<'_> {
 }
 
 /// The storage of a persistent id: `("storage", type, key, location, numbers)`.
-fn storage(id: &Value) -> Result<Value, String> {
-    if let Value::Tuple(items, _) = id
-        && let [Value::Text(kind), Value::Global(Global::StorageType(dtype)), Value::Text(key), _, numbers] = &items[..]
+fn storage(id: &Item) -> Result<Item, String> {
+    if let Item::Tuple(items, _) = id
+        && let [Item::Text(kind), Item::Global(Global::StorageType(dtype)), Item::Text(key), _, numbers] = &items[..]
         && **kind == *"storage"
     {
         let key = key.to_string();
-        return Ok(Value::Storage(Rc::new(Storage { key, dtype: *dtype, numbers: numbers.count()? })));
+        return Ok(Item::Storage(Rc::new(Storage { key, dtype: *dtype, numbers: numbers.count()? })));
     }
     Err(format!("a persistent id that is {}; supported: storages", id.kind()))
 }
 
 /// What a known function or class gives for its arguments.
-fn call(function: &Value, arguments: &Value) -> Result<Value, String> {
-    let (Value::Global(function), Value::Tuple(arguments, _)) = (function, arguments) else {
+fn call(function: &Item, arguments: &Item) -> Result<Item, String> {
+    let (Item::Global(function), Item::Tuple(arguments, _)) = (function, arguments) else {
         return Err(format!("a call of {} with {}", function.kind(), arguments.kind()));
     };
     match (function, &arguments[..]) {
-        (Global::OrderedDictionary, []) => Ok(Value::Dictionary(Rc::new(RefCell::default()))),
-        (Global::RebuildTensor, [Value::Storage(storage), offset, shape, strides, ..]) => {
+        (Global::OrderedDictionary, []) => Ok(Item::Dictionary(Rc::new(RefCell::default()))),
+        (Global::RebuildTensor, [Item::Storage(storage), offset, shape, strides, ..]) => {
             let (shape, strides) = (shape.counts()?, strides.counts()?);
             if shape.len() != strides.len() {
                 return Err(format!("a tensor of {} axes with {} strides", shape.len(), strides.len()));
             }
             let tensor = StoredTensor { storage: Rc::clone(storage), offset: offset.count()?, shape, strides };
-            Ok(Value::Tensor(Rc::new(tensor)))
+            Ok(Item::Tensor(Rc::new(tensor)))
         }
-        (Global::RebuildParameter, [tensor @ Value::Tensor(_), ..]) => Ok(tensor.clone()),
+        (Global::RebuildParameter, [tensor @ Item::Tensor(_), ..]) => Ok(tensor.clone()),
         (Global::OrderedDictionary | Global::RebuildTensor | Global::RebuildParameter | Global::StorageType(_), _) => {
             Err(format!("{function:?} with arguments that torch.save does not write"))
         }

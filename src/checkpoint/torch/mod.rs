@@ -14,7 +14,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::weights::{Places, TensorPlace};
 use crate::error::{Error, Result};
-use values::{StoredTensor, Value};
+use values::{Item, StoredTensor};
 
 /// Bytes of `data.pkl` at most: a hundred bytes for each of many thousand tensors.
 const LARGEST_PICKLE: u64 = 64 << 20;
@@ -94,16 +94,16 @@ fn content<'b>(bytes: &'b [u8], member: &Member) -> Result<&'b [u8], String> {
 }
 
 /// The tensors of a dictionary, by name; what else is in it does not belong to a state dictionary.
-fn state_dictionary(value: Value) -> Result<Vec<(String, StoredTensor)>, String> {
-    let Value::Dictionary(entries) = value else {
+fn state_dictionary(value: Item) -> Result<Vec<(String, StoredTensor)>, String> {
+    let Item::Dictionary(entries) = value else {
         return Err(format!("data.pkl holds {}; expected a dictionary of tensors", value.kind()));
     };
     let entries = entries.borrow();
     let mut tensors = Vec::with_capacity(entries.len());
     for (key, value) in entries.iter() {
         match (key, value) {
-            (Value::Text(name), Value::Tensor(tensor)) => tensors.push((name.to_string(), tensor.as_ref().clone())),
-            (Value::Text(name), other) => {
+            (Item::Text(name), Item::Tensor(tensor)) => tensors.push((name.to_string(), tensor.as_ref().clone())),
+            (Item::Text(name), other) => {
                 return Err(format!("entry {name:?} is {}; expected a dictionary of tensors alone", other.kind()));
             }
             (other, _) => return Err(format!("a key is {}; expected names", other.kind())),

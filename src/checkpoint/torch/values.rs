@@ -9,11 +9,11 @@ use safetensors::tensor::Dtype;
 const DEEPEST: usize = 32;
 
 /// The entries of a dictionary, in order.
-pub type Entries = Rc<RefCell<Vec<(Value, Value)>>>;
+pub type Entries = Rc<RefCell<Vec<(Item, Item)>>>;
 
 /// A value on the machine's stack. Copies share what they hold.
 #[derive(Debug, Clone)]
-pub enum Value {
+pub enum Item {
     /// `None`.
     None,
     /// `True`, `False`.
@@ -25,7 +25,7 @@ pub enum Value {
     /// A str.
     Text(Rc<str>),
     /// A tuple, and how deep its items nest.
-    Tuple(Rc<[Value]>, usize),
+    Tuple(Rc<[Item]>, usize),
     /// A list: of nothing that is used.
     List,
     /// A dict or an OrderedDict.
@@ -98,55 +98,55 @@ impl Global {
     }
 }
 
-impl Value {
+impl Item {
     /// A tuple of these items, unless it nests too deep.
-    pub fn tuple(items: Vec<Value>) -> Result<Self, String> {
-        let depth = 1 + items.iter().map(Value::depth).max().unwrap_or(0);
+    pub fn tuple(items: Vec<Item>) -> Result<Self, String> {
+        let depth = 1 + items.iter().map(Item::depth).max().unwrap_or(0);
         if depth > DEEPEST {
             return Err(format!("containers nest more than {DEEPEST} deep"));
         }
-        Ok(Value::Tuple(items.into(), depth))
+        Ok(Item::Tuple(items.into(), depth))
     }
 
     /// How deep containers nest. Dictionaries take no dictionaries, so that they count as one.
     fn depth(&self) -> usize {
         match self {
-            Value::Tuple(_, depth) => *depth,
-            Value::Dictionary(_) => DEEPEST / 2,
-            Value::None
-            | Value::Flag
-            | Value::Integer(_)
-            | Value::Float
-            | Value::Text(_)
-            | Value::List
-            | Value::Global(_)
-            | Value::Storage(_)
-            | Value::Tensor(_) => 0,
+            Item::Tuple(_, depth) => *depth,
+            Item::Dictionary(_) => DEEPEST / 2,
+            Item::None
+            | Item::Flag
+            | Item::Integer(_)
+            | Item::Float
+            | Item::Text(_)
+            | Item::List
+            | Item::Global(_)
+            | Item::Storage(_)
+            | Item::Tensor(_) => 0,
         }
     }
 
     /// What it is, for errors.
     pub fn kind(&self) -> &'static str {
         match self {
-            Value::None => "None",
-            Value::Flag => "a bool",
-            Value::Integer(_) => "an integer",
-            Value::Float => "a float",
-            Value::Text(_) => "a string",
-            Value::Tuple(..) => "a tuple",
-            Value::List => "a list",
-            Value::Dictionary(_) => "a dictionary",
-            Value::Global(_) => "a function or class",
-            Value::Storage(_) => "a storage",
-            Value::Tensor(_) => "a tensor",
+            Item::None => "None",
+            Item::Flag => "a bool",
+            Item::Integer(_) => "an integer",
+            Item::Float => "a float",
+            Item::Text(_) => "a string",
+            Item::Tuple(..) => "a tuple",
+            Item::List => "a list",
+            Item::Dictionary(_) => "a dictionary",
+            Item::Global(_) => "a function or class",
+            Item::Storage(_) => "a storage",
+            Item::Tensor(_) => "a tensor",
         }
     }
 
     /// A whole number of 0 or more.
     pub fn count(&self) -> Result<u64, String> {
         match self {
-            Value::Integer(number) if *number >= 0 => Ok(number.unsigned_abs()),
-            Value::Integer(number) => Err(format!("{number} where a size is expected")),
+            Item::Integer(number) if *number >= 0 => Ok(number.unsigned_abs()),
+            Item::Integer(number) => Err(format!("{number} where a size is expected")),
             other => Err(format!("{} where a size is expected", other.kind())),
         }
     }
@@ -154,7 +154,7 @@ impl Value {
     /// A tuple's whole numbers.
     pub fn counts(&self) -> Result<Vec<u64>, String> {
         match self {
-            Value::Tuple(items, _) => items.iter().map(Value::count).collect(),
+            Item::Tuple(items, _) => items.iter().map(Item::count).collect(),
             other => Err(format!("{} where a shape is expected", other.kind())),
         }
     }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::lowering::inputs::MASK_BIAS;
 use crate::lowering::onnx::builder::Value;
 use crate::lowering::onnx::folding::Part;
-use crate::transformer::{Attention, Linear, Norm, NormKind, Reach, RelativeBias, Rotation, Transformer};
+use crate::transformer::{Attention, Linear, Norm, Reach, RelativeBias, Rotation, Transformer};
 
 /// What all layers read beside their weights.
 pub struct Tables {
@@ -178,8 +178,7 @@ fn projections(
 
 /// ε of the norms of queries and keys, which are RMSNorms alike.
 fn head_epsilon(query: &Norm, key: &Norm) -> Result<f32> {
-    let plain = |norm: &Norm| norm.kind == NormKind::RootMeanSquare && norm.bias.is_none();
-    if plain(query) && plain(key) && query.epsilon == key.epsilon {
+    if query.only_scales() && key.only_scales() && query.epsilon == key.epsilon {
         return Ok(query.epsilon);
     }
     Err(Error::Graph { problem: "norms of heads that differ".to_owned() })

@@ -228,9 +228,7 @@ impl<'w> StaticGraph<'w> {
     ) -> Result<(Value, Option<&'n Norm>)> {
         match norm {
             None => Ok((x.clone(), None)),
-            Some(norm) if norm.kind == NormKind::RootMeanSquare && norm.bias.is_none() => {
-                Ok((self.rms_norm(name, x, 1, norm.epsilon)?, Some(norm)))
-            }
+            Some(norm) if norm.only_scales() => Ok((self.rms_norm(name, x, 1, norm.epsilon)?, Some(norm))),
             Some(norm) => Ok((self.norm(name, x, norm)?, None)),
         }
     }

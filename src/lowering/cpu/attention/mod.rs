@@ -28,9 +28,13 @@ pub fn attention(
     let name = format!("layers.{index}.attention");
     let plain = attention.rotation.is_none()
         && [&attention.query_norm, &attention.key_norm, &attention.value_norm].iter().all(|norm| norm.is_none());
+    let packs = match builder.arithmetic() {
+        Arithmetic::Float32 | Arithmetic::Float16 => plain && biases_agree(attention),
+        Arithmetic::Int8 => false, // the packed operator takes float weights alone
+    };
     let context = if tables.is_causal() || attention.group() > 1 {
         grouped::context(builder, tables, index, attention, states, picked)?
-    } else if plain && builder.arithmetic() != Arithmetic::Int8 && biases_agree(attention) {
+    } else if packs {
         packed::context(builder, tables, &name, attention, states)?
     } else {
         projected::context(builder, tables, &name, attention, states)?
