@@ -1,5 +1,6 @@
 //! The whole story: a folder becomes an [`Embedder`], texts become rows of the caller's memory.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -7,19 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use crate::attention::Heed;
 use crate::batch::{self, Batch, Limits, PaddedBatch};
 use crate::engine::{Engine, Report};
 use crate::error::{Error, Result};
 use crate::graph::Arithmetic;
 use crate::model::Spec;
 use crate::onnx_file::{self, ExportOptions};
-use crate::options::{EncodeOptions, Encoded, LoadOptions, check, thread_count};
+use crate::options::{EncodeOptions, Encoded, LoadOptions, OnTruncate, check, thread_count};
 use crate::pool;
 use crate::prefix::Prefix;
 use crate::provider::{self, Provider};
 use crate::runtime::Runtime;
-use crate::tokenize::{NumberedText, TextTokenizer, TokenRow};
-use crate::window::{DistinctTexts, Tokenization, Window, for_each_window};
+use crate::tokenize::{Extent, NumberedText, TextTokenizer, TokenRow};
+use crate::window::{DistinctTexts, Tokenization, Window, for_each_portion, for_each_window};
 
 /// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
 /// asks for it.
@@ -70,8 +72,9 @@ impl Embedder {
             (None, accelerator) => {
                 let chosen = (accelerator.unwrap_or(options.provider), options.arithmetic);
                 let most = spec.max_length.value.max(tokenizer.special_tokens() + 1);
+                let extent = Extent { max_length: most, counted: false };
                 // A tokenizer that does not belong to the table fails on the texts it fails on, not here.
-                let rows = tokenizer.rows(&[(0, provider::PROOF_TEXT)], "", most, 1, &AtomicBool::new(false)).ok();
+                let rows = tokenizer.rows(&[(0, provider::PROOF_TEXT)], "", extent, 1, &AtomicBool::new(false)).ok();
                 let proof = rows.and_then(|rows| rows.into_iter().next()).map_or_else(|| vec![0], |row| row.ids);
                 let may_fall_back = options.provider == Provider::Auto;
                 provider::open_proven(&spec, &runtime, threads, chosen, &proof, may_fall_back)?
@@ -164,26 +167,30 @@ impl Embedder {
         target: &mut [f32],
         after_batch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded> {
-        let call = self.check_call(options)?;
-        let distinct = DistinctTexts::of(texts);
-        let mut cut = HashSet::new();
+        let after_batch = RefCell::new(after_batch);
+        let progress = |rows: usize| (after_batch.borrow_mut())(rows);
+        // Texts that are too long are counted to their end only where an error is to say how long they are.
+        let counted = options.on_truncate == OnTruncate::Refuse;
         let how = Tokenization {
             tokenizer: &self.tokenizer,
             prompt: &options.prompt,
-            max_length: call.max_length,
+            extent: Extent { max_length: self.checked_max_length(options.max_length)?, counted },
             threads: self.threads,
         };
-        for_each_window(&distinct.texts, &how, |window| {
-            cut.extend(window.truncated(call.max_length, options.on_truncate)?);
+        let call = self.check_call(options, &how, &mut || progress(0))?;
+        let distinct = DistinctTexts::of(texts);
+        let mut cut = HashSet::new();
+        for_each_window(&distinct.texts, &how, &mut || progress(0), |window| {
+            cut.extend(window.truncated(how.extent.max_length, options.on_truncate)?);
             // An empty step: Ctrl-C is heard after tokenization too.
-            proceed(after_batch(0))?;
+            proceed(progress(0))?;
             let mut runs = self.plan(&window.rows, &call, options.batch_size)?.into_iter().peekable();
             let mut most_tokens = 0;
             while let Some((batch, prefix)) = runs.next() {
                 most_tokens = most_tokens.max(batch.rows.len() * batch.length);
                 let last = runs.peek().is_none() && most_tokens > KEPT_TOKENS;
                 self.run_batch(&batch, &prefix, last, &window, &call, target)?;
-                proceed(after_batch(batch.rows.len()))?;
+                proceed(progress(batch.rows.len()))?;
             }
             Ok(())
         })?;
@@ -191,7 +198,7 @@ impl Embedder {
             for &(copy, first) in copies {
                 target.copy_within(first * call.dimension..(first + 1) * call.dimension, copy * call.dimension);
             }
-            proceed(after_batch(copies.len()))?;
+            proceed(progress(copies.len()))?;
         }
         let copies = distinct.copies.iter().filter(|(_, first)| cut.contains(first)).count();
         Ok(Encoded { truncated: cut.len() + copies })
@@ -246,15 +253,13 @@ impl Embedder {
         })
     }
 
-    fn check_call(&self, options: &EncodeOptions) -> Result<Call> {
+    fn check_call(&self, options: &EncodeOptions, how: &Tokenization<'_>, heed: &mut Heed<'_>) -> Result<Call> {
         if let Some(batch_size) = options.batch_size {
             check("batch_size", batch_size, 1, usize::MAX, "any number")?;
         }
-        let max_length = self.checked_max_length(options.max_length)?;
-        let prompt_tokens = self.tokenizer.prompt_tokens(&options.prompt, max_length)?;
+        let prompt_tokens = how.prompt_tokens(heed)?;
         Ok(Call {
             dimension: self.checked_dimension(options.truncate_dim)?,
-            max_length,
             normalize: options.normalize.unwrap_or(self.spec.normalize),
             skipped_tokens: if self.spec.include_prompt { 0 } else { prompt_tokens.len() },
             prompt_tokens,
@@ -266,18 +271,43 @@ impl Embedder {
         onnx_file::export(&self.spec, path, options, self.max_length)
     }
 
-    /// Token ids as the model sees them: special tokens added, cut at `max_length`.
-    pub fn token_rows<T: AsRef<str> + Sync>(&self, texts: &[T], max_length: Option<usize>) -> Result<Vec<TokenRow>> {
-        let max_length = self.checked_max_length(max_length)?;
+    /// Token ids as the model sees them: special tokens added, cut at `max_length`. `heed` may stop it.
+    pub fn token_rows<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        max_length: Option<usize>,
+        heed: &mut Heed<'_>,
+    ) -> Result<Vec<Vec<i32>>> {
+        let extent = Extent { max_length: self.checked_max_length(max_length)?, counted: false };
+        let mut ids = Vec::with_capacity(texts.len());
+        self.tokenize(texts, extent, heed, |rows| ids.extend(rows.into_iter().map(|row| row.ids)))?;
+        Ok(ids)
+    }
+
+    /// Tokens of each text before any cut, special tokens included. `heed` may stop it.
+    pub fn count_tokens<T: AsRef<str>>(&self, texts: &[T], heed: &mut Heed<'_>) -> Result<Vec<usize>> {
+        let extent = Extent { max_length: self.max_length, counted: true };
+        let mut counts = Vec::with_capacity(texts.len());
+        self.tokenize(texts, extent, heed, |rows| counts.extend(rows.iter().map(|row| row.full_length)))?;
+        Ok(counts)
+    }
+
+    fn tokenize<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        extent: Extent,
+        heed: &mut Heed<'_>,
+        take: impl FnMut(Vec<TokenRow>),
+    ) -> Result<()> {
         let numbered: Vec<NumberedText<'_>> = texts.iter().map(AsRef::as_ref).enumerate().collect();
-        self.tokenizer.rows(&numbered, "", max_length, self.threads, &AtomicBool::new(false))
+        let how = Tokenization { tokenizer: &self.tokenizer, prompt: "", extent, threads: self.threads };
+        for_each_portion(&numbered, &how, heed, take)
     }
 }
 
 /// The options of one call, checked.
 struct Call {
     dimension: usize,
-    max_length: usize,
     normalize: bool,
     skipped_tokens: usize,
     prompt_tokens: Vec<i32>,

@@ -12,11 +12,13 @@
 //! Lints hold the line that no user or file data can panic: `unwrap`, `expect` and `panic!` warn, and warnings fail CI.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod attention;
 pub mod batch;
 pub mod bucketed;
 pub mod buckets;
 pub mod cache;
 pub mod coverage;
+pub mod cuts;
 pub mod decoder;
 pub mod embedder;
 pub mod embeddings;
@@ -24,6 +26,7 @@ pub mod engine;
 pub mod error;
 pub mod export;
 pub mod graph;
+pub mod guard;
 pub mod identity;
 pub mod inspect;
 pub mod model;
@@ -42,5 +45,6 @@ pub mod session;
 pub mod shapes;
 pub mod tensors;
 pub mod tokenize;
+pub mod tokenizer_bounds;
 pub mod weights;
 pub mod window;

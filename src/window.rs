@@ -6,14 +6,17 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use crate::attention::{Heed, Worker, attentively};
 use crate::error::{Error, Result};
 use crate::options::OnTruncate;
-use crate::tokenize::{NumberedText, TextTokenizer, TokenRow};
+use crate::tokenize::{Extent, NumberedText, TextTokenizer, TokenRow};
 
 /// Texts of a window at most: enough for batches of nearly equal length.
 const WINDOW_TEXTS: usize = 8192;
 /// Bytes of text after which a window ends early, so that long documents keep the memory and the reply to Ctrl-C small.
 const WINDOW_BYTES: usize = 1 << 20;
+/// Bytes of text that the calling thread tokenizes itself, without hearing Ctrl-C: tens of milliseconds.
+const QUICK_BYTES: usize = 64 << 10;
 
 /// The texts of a call, each different one once.
 pub struct DistinctTexts<'a> {
@@ -69,24 +72,64 @@ pub struct Tokenization<'t> {
     pub tokenizer: &'t TextTokenizer,
     /// Put before every text.
     pub prompt: &'t str,
-    /// Tokens of a row at most.
-    pub max_length: usize,
+    /// How far.
+    pub extent: Extent,
     /// Threads for the first window; later ones take one, beside inference.
     pub threads: usize,
 }
 
-/// Hands window after window to `take`, until it fails.
+impl Tokenization<'_> {
+    /// The rows of some texts, hearing `heed` where they may take a while.
+    fn rows(&self, texts: &[NumberedText<'_>], heed: &mut Heed<'_>) -> Result<Vec<TokenRow>> {
+        let abandoned = AtomicBool::new(false);
+        let rows = || self.tokenizer.rows(texts, self.prompt, self.extent, self.threads, &abandoned);
+        let bytes: usize = texts.iter().map(|(_, text)| self.prompt.len() + text.len()).sum();
+        match bytes < QUICK_BYTES {
+            true => rows(),
+            false => attentively(&rows, heed, &|| abandoned.store(true, Ordering::Relaxed))?,
+        }
+    }
+
+    /// The tokens that the prompt puts at the front of every row.
+    pub fn prompt_tokens(&self, heed: &mut Heed<'_>) -> Result<Vec<i32>> {
+        let abandoned = AtomicBool::new(false);
+        let tokens = || self.tokenizer.prompt_tokens(self.prompt, self.extent.max_length, &abandoned);
+        match self.prompt.len() < QUICK_BYTES {
+            true => tokens(),
+            false => attentively(&tokens, heed, &|| abandoned.store(true, Ordering::Relaxed))?,
+        }
+    }
+}
+
+/// Hands the rows of portion after portion to `take`: for callers who want the tokens and nothing else.
+pub fn for_each_portion(
+    texts: &[NumberedText<'_>],
+    how: &Tokenization<'_>,
+    heed: &mut Heed<'_>,
+    mut take: impl FnMut(Vec<TokenRow>),
+) -> Result<()> {
+    let mut rest = texts;
+    while !rest.is_empty() {
+        let (portion, later) = split_window(rest);
+        take(how.rows(portion, heed)?);
+        rest = later;
+        if heed().is_break() {
+            return Err(Error::Interrupted);
+        }
+    }
+    Ok(())
+}
+
+/// Hands window after window to `take`, until it fails or `heed` breaks.
 pub fn for_each_window<'a>(
     texts: &'a [NumberedText<'a>],
     how: &Tokenization<'_>,
+    heed: &mut Heed<'_>,
     mut take: impl FnMut(Window<'a>) -> Result<()>,
 ) -> Result<()> {
     let abandoned = AtomicBool::new(false);
-    let rows = |texts: &'a [NumberedText<'a>], threads: usize| {
-        how.tokenizer.rows(texts, how.prompt, how.max_length, threads, &abandoned)
-    };
     let (mut current, mut rest) = split_window(texts);
-    let mut tokenized = rows(current, how.threads)?;
+    let mut tokenized = how.rows(current, heed)?;
     while !current.is_empty() {
         let (next, later) = split_window(rest);
         let window = Window { texts: current, rows: tokenized };
@@ -94,17 +137,19 @@ pub fn for_each_window<'a>(
             return take(window);
         }
         let (taken, upcoming) = thread::scope(|scope| {
-            let ahead = thread::Builder::new().spawn_scoped(scope, || rows(next, 1));
+            let rows = || how.tokenizer.rows(next, how.prompt, how.extent, 1, &abandoned);
+            let ahead = Worker::start(scope, rows);
             let taken = take(window);
             abandoned.store(taken.is_err(), Ordering::Relaxed);
             let upcoming = match ahead {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                Err(_) => rows(next, how.threads), // no thread to be had
+                Ok(worker) => worker.join(heed, &|| abandoned.store(true, Ordering::Relaxed)),
+                Err(_) if taken.is_err() => Err(Error::Interrupted),
+                Err(_) => Ok(how.rows(next, heed)), // no thread to be had
             };
             (taken, upcoming)
         });
         taken?;
-        tokenized = upcoming?;
+        tokenized = upcoming??;
         (current, rest) = (next, later);
     }
     Ok(())

@@ -19,7 +19,9 @@ use pyo3::types::{PyDict, PyList};
 
 use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
 use self::errors::{ModelError, ProviderError};
+use crate::attention::Heed;
 use crate::embedder;
+use crate::error::Error;
 use crate::export;
 use crate::onnx_file::ExportOptions;
 use crate::options::{EncodeOptions, Encoded, LoadOptions};
@@ -179,16 +181,14 @@ impl PyEmbedder {
         max_length: Option<usize>,
     ) -> PyResult<Vec<Vec<i32>>> {
         let texts = borrow_texts(texts)?;
-        let rows = py.detach(|| self.inner.token_rows(&texts, max_length))?;
-        Ok(rows.into_iter().map(|row| row.ids).collect())
+        heeding(py, |heed| self.inner.token_rows(&texts, max_length, heed))
     }
 
     /// Tokens of each text before any cut, special tokens included.
     fn count_tokens<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let texts = borrow_texts(texts)?;
-        let rows = py.detach(|| self.inner.token_rows(&texts, None))?;
-        let counts: Vec<i64> = rows.iter().map(|row| row.full_length as i64).collect();
-        Ok(counts.to_pyarray(py))
+        let counts = heeding(py, |heed| self.inner.count_tokens(&texts, heed))?;
+        Ok(counts.into_iter().map(|count| count as i64).collect::<Vec<_>>().to_pyarray(py))
     }
 
     /// Writes the graph and its weights as an ONNX file.
@@ -260,6 +260,21 @@ impl PyEmbedder {
             }
         }
     }
+}
+
+/// Works with the GIL released; `heed` takes it to hear Ctrl-C.
+fn heeding<R: Send>(py: Python<'_>, work: impl FnOnce(&mut Heed<'_>) -> Result<R, Error> + Send) -> PyResult<R> {
+    let mut raised = None;
+    let result = py.detach(|| {
+        work(&mut || match Python::attach(|py| py.check_signals()) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                raised = Some(error);
+                ControlFlow::Break(())
+            }
+        })
+    });
+    raised.map_or_else(|| Ok(result?), Err)
 }
 
 #[pymodule(gil_used = true)]
