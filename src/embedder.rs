@@ -20,8 +20,8 @@ use crate::pool;
 use crate::prefix::Prefix;
 use crate::provider::{self, Provider};
 use crate::runtime::Runtime;
-use crate::tokenize::{Extent, NumberedText, TextTokenizer, TokenRow};
-use crate::window::{DistinctTexts, Tokenization, Window, for_each_portion, for_each_window};
+use crate::tokenize::{Extent, TextTokenizer, TokenRow};
+use crate::window::{DistinctTexts, Tokenization, Window, for_each_window};
 
 /// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
 /// asks for it.
@@ -171,12 +171,8 @@ impl Embedder {
         let progress = |rows: usize| (after_batch.borrow_mut())(rows);
         // Texts that are too long are counted to their end only where an error is to say how long they are.
         let counted = options.on_truncate == OnTruncate::Refuse;
-        let how = Tokenization {
-            tokenizer: &self.tokenizer,
-            prompt: &options.prompt,
-            extent: Extent { max_length: self.checked_max_length(options.max_length)?, counted },
-            threads: self.threads,
-        };
+        let extent = Extent { max_length: self.checked_max_length(options.max_length)?, counted };
+        let how = self.tokenization(&options.prompt, extent);
         let call = self.check_call(options, &how, &mut || progress(0))?;
         let distinct = DistinctTexts::of(texts);
         let mut cut = HashSet::new();
@@ -279,29 +275,16 @@ impl Embedder {
         heed: &mut Heed<'_>,
     ) -> Result<Vec<Vec<i32>>> {
         let extent = Extent { max_length: self.checked_max_length(max_length)?, counted: false };
-        let mut ids = Vec::with_capacity(texts.len());
-        self.tokenize(texts, extent, heed, |rows| ids.extend(rows.into_iter().map(|row| row.ids)))?;
-        Ok(ids)
+        self.tokenization("", extent).ids(texts, heed)
     }
 
     /// Tokens of each text before any cut, special tokens included. `heed` may stop it.
     pub fn count_tokens<T: AsRef<str>>(&self, texts: &[T], heed: &mut Heed<'_>) -> Result<Vec<usize>> {
-        let extent = Extent { max_length: self.max_length, counted: true };
-        let mut counts = Vec::with_capacity(texts.len());
-        self.tokenize(texts, extent, heed, |rows| counts.extend(rows.iter().map(|row| row.full_length)))?;
-        Ok(counts)
+        self.tokenization("", Extent { max_length: self.max_length, counted: true }).counts(texts, heed)
     }
 
-    fn tokenize<T: AsRef<str>>(
-        &self,
-        texts: &[T],
-        extent: Extent,
-        heed: &mut Heed<'_>,
-        take: impl FnMut(Vec<TokenRow>),
-    ) -> Result<()> {
-        let numbered: Vec<NumberedText<'_>> = texts.iter().map(AsRef::as_ref).enumerate().collect();
-        let how = Tokenization { tokenizer: &self.tokenizer, prompt: "", extent, threads: self.threads };
-        for_each_portion(&numbered, &how, heed, take)
+    fn tokenization<'t>(&'t self, prompt: &'t str, extent: Extent) -> Tokenization<'t> {
+        Tokenization { tokenizer: &self.tokenizer, prompt, extent, threads: self.threads }
     }
 }
 

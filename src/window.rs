@@ -99,25 +99,35 @@ impl Tokenization<'_> {
             false => attentively(&tokens, heed, &|| abandoned.store(true, Ordering::Relaxed))?,
         }
     }
-}
 
-/// Hands the rows of portion after portion to `take`: for callers who want the tokens and nothing else.
-pub fn for_each_portion(
-    texts: &[NumberedText<'_>],
-    how: &Tokenization<'_>,
-    heed: &mut Heed<'_>,
-    mut take: impl FnMut(Vec<TokenRow>),
-) -> Result<()> {
-    let mut rest = texts;
-    while !rest.is_empty() {
-        let (portion, later) = split_window(rest);
-        take(how.rows(portion, heed)?);
-        rest = later;
-        if heed().is_break() {
-            return Err(Error::Interrupted);
-        }
+    /// The ids of all rows, for callers who want nothing else.
+    pub fn ids<T: AsRef<str>>(&self, texts: &[T], heed: &mut Heed<'_>) -> Result<Vec<Vec<i32>>> {
+        self.collect(texts, heed, |row| row.ids)
     }
-    Ok(())
+
+    /// How many tokens the texts have; no more rows are held than a window has.
+    pub fn counts<T: AsRef<str>>(&self, texts: &[T], heed: &mut Heed<'_>) -> Result<Vec<usize>> {
+        self.collect(texts, heed, |row| row.full_length)
+    }
+
+    fn collect<T: AsRef<str>, R>(
+        &self,
+        texts: &[T],
+        heed: &mut Heed<'_>,
+        what: impl Fn(TokenRow) -> R,
+    ) -> Result<Vec<R>> {
+        let numbered: Vec<NumberedText<'_>> = texts.iter().map(AsRef::as_ref).enumerate().collect();
+        let (mut rest, mut collected) = (numbered.as_slice(), Vec::with_capacity(texts.len()));
+        while !rest.is_empty() {
+            let (window, later) = split_window(rest);
+            collected.extend(self.rows(window, heed)?.into_iter().map(&what));
+            rest = later;
+            if heed().is_break() {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok(collected)
+    }
 }
 
 /// Hands window after window to `take`, until it fails or `heed` breaks.
