@@ -15,6 +15,14 @@ pub const INTERVAL: Duration = Duration::from_millis(50);
 /// Asks whether to go on; called on the caller's own thread only.
 pub type Heed<'h> = dyn FnMut() -> ControlFlow<()> + 'h;
 
+/// What the answer means for the call.
+pub fn proceed(flow: ControlFlow<()>) -> Result<()> {
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Interrupted),
+    }
+}
+
 /// A thread at work.
 pub struct Worker<'scope, T> {
     handle: ScopedJoinHandle<'scope, T>,

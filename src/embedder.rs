@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use crate::attention::Heed;
+use crate::attention::{Heed, proceed};
 use crate::batch::{self, Batch, Limits, PaddedBatch};
 use crate::engine::{Engine, Report};
 use crate::error::{Error, Result};
@@ -170,25 +170,21 @@ impl Embedder {
         let after_batch = RefCell::new(after_batch);
         let progress = |rows: usize| (after_batch.borrow_mut())(rows);
         // Texts that are too long are counted to their end only where an error is to say how long they are.
-        let counted = options.on_truncate == OnTruncate::Refuse;
-        let extent = Extent { max_length: self.checked_max_length(options.max_length)?, counted };
+        let max_length = self.checked_max_length(options.max_length)?;
+        let extent = Extent { max_length, counted: options.on_truncate == OnTruncate::Refuse };
         let how = self.tokenization(&options.prompt, extent);
         let call = self.check_call(options, &how, &mut || progress(0))?;
-        let distinct = DistinctTexts::of(texts);
-        let mut cut = HashSet::new();
+        let (distinct, mut cut) = (DistinctTexts::of(texts), HashSet::new());
         for_each_window(&distinct.texts, &how, &mut || progress(0), |window| {
-            cut.extend(window.truncated(how.extent.max_length, options.on_truncate)?);
-            // An empty step: Ctrl-C is heard after tokenization too.
-            proceed(progress(0))?;
-            let mut runs = self.plan(&window.rows, &call, options.batch_size)?.into_iter().peekable();
-            let mut most_tokens = 0;
-            while let Some((batch, prefix)) = runs.next() {
-                most_tokens = most_tokens.max(batch.rows.len() * batch.length);
-                let last = runs.peek().is_none() && most_tokens > KEPT_TOKENS;
-                self.run_batch(&batch, &prefix, last, &window, &call, target)?;
-                proceed(progress(batch.rows.len()))?;
-            }
-            Ok(())
+            cut.extend(window.truncated(max_length, options.on_truncate)?);
+            proceed(progress(0))?; // an empty step: Ctrl-C is heard after tokenization too
+            let runs = self.plan(&window.rows, &call, options.batch_size)?;
+            let most_tokens = runs.iter().map(|(batch, _)| batch.rows.len() * batch.length).max().unwrap_or(0);
+            runs.iter().enumerate().try_for_each(|(index, run)| {
+                let last = index + 1 == runs.len() && most_tokens > KEPT_TOKENS;
+                self.run_batch(run, last, &window, &call, &mut || progress(0), target)?;
+                proceed(progress(run.0.rows.len()))
+            })
         })?;
         for copies in distinct.copies.chunks(COPIES_AT_A_TIME) {
             for &(copy, first) in copies {
@@ -196,8 +192,8 @@ impl Embedder {
             }
             proceed(progress(copies.len()))?;
         }
-        let copies = distinct.copies.iter().filter(|(_, first)| cut.contains(first)).count();
-        Ok(Encoded { truncated: cut.len() + copies })
+        let cut_copies = distinct.copies.iter().filter(|(_, first)| cut.contains(first));
+        Ok(Encoded { truncated: cut.len() + cut_copies.count() })
     }
 
     /// The batches of a window, each with the prefix that its rows share, which may be empty.
@@ -232,16 +228,16 @@ impl Embedder {
     /// Runs one batch and writes its rows where they belong.
     fn run_batch(
         &self,
-        batch: &Batch,
-        prefix: &Prefix,
+        (batch, prefix): &(Batch, Arc<Prefix>),
         frees_memory: bool,
         window: &Window<'_>,
         call: &Call,
+        heed: &mut Heed<'_>,
         target: &mut [f32],
     ) -> Result<()> {
         let mut padded = PaddedBatch::gather(batch, &window.rows, prefix.tokens.len());
         padded.frees_memory = frees_memory;
-        self.engine.run(&padded, prefix, call.skipped_tokens, |pooled| {
+        self.engine.run(&padded, prefix, call.skipped_tokens, heed, |pooled| {
             for (&row, vector) in batch.rows.iter().zip(pooled.chunks_exact(self.engine.dimension())) {
                 let place = window.texts[row].0 * call.dimension;
                 pool::finish_row(vector, call.normalize, &mut target[place..][..call.dimension]);
@@ -300,11 +296,4 @@ struct Call {
 struct Group {
     prefix: Arc<Prefix>,
     rows: Vec<usize>,
-}
-
-fn proceed(flow: ControlFlow<()>) -> Result<()> {
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::Interrupted),
-    }
 }

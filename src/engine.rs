@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ort::session::Session;
 
+use crate::attention::Heed;
 use crate::batch::PaddedBatch;
 use crate::bucketed::{self, BucketedSession};
 use crate::decoder::DecoderSession;
@@ -169,15 +170,22 @@ impl Engine {
     }
 
     /// Runs a batch that follows a prefix and hands its pooled rows, one after the other, to `take`. `skipped` leading
-    /// tokens stay out of the pooling.
-    pub fn run(&self, batch: &PaddedBatch, past: &Prefix, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
+    /// tokens stay out of the pooling. `heed` may end a run that would not end by itself.
+    pub fn run(
+        &self,
+        batch: &PaddedBatch,
+        past: &Prefix,
+        skipped: usize,
+        heed: &mut Heed<'_>,
+        take: impl FnOnce(&[f32]),
+    ) -> Result<()> {
         let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
         match &self.kind {
             Kind::Bucketed(session) => session.run(batch, skipped, take),
             Kind::Encoder(encoder) => encoder.run(batch, &pooling, take),
             Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take),
             Kind::Export(export) => {
-                match export.run(batch)? {
+                match export.run(batch, heed)? {
                     Vectors::Rows(rows) => take(&rows),
                     Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
                 }

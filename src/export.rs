@@ -2,16 +2,22 @@
 //! driven by what its inputs and outputs say, by name, type and shape. Refused by name: an input that ironvec cannot
 //! fill, a graph without an output that holds vectors, fixed batch or sequence dimensions.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use half::f16;
-use ort::session::OutputSelector;
-use ort::session::{Session, SessionInputValue};
+use ort::session::{OutputSelector, RunOptions, SelectedOutputMarker, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 
+use crate::attention::{Heed, attentively};
 use crate::batch::PaddedBatch;
 use crate::error::{Error, Result};
+use crate::loops::has_loop;
 use crate::session::{Arguments, SharedSession, inference_error, run_options};
+
+/// How long one token may take where a graph with a loop is run to learn how wide its vectors are.
+const LONGEST_TRIAL: Duration = Duration::from_secs(30);
 
 /// An export, ready to run.
 pub struct ExportSession {
@@ -19,6 +25,8 @@ pub struct ExportSession {
     inputs: Vec<Input>,
     output: Output,
     hidden_size: usize,
+    /// Whether a run may never end, so that it needs a thread that hears Ctrl-C beside it.
+    may_loop: bool,
 }
 
 /// One input of the graph.
@@ -62,12 +70,11 @@ impl ExportSession {
             return Err(Error::unsupported(path, "inputs", names(session.inputs()), "input_ids among them"));
         }
         let (output, width) = choose_output(path, session.outputs())?;
-        let mut export = ExportSession { session: SharedSession::new(session), inputs, output, hidden_size: 0 };
+        let (session, may_loop) = (SharedSession::new(session), has_loop(path));
+        let mut export = ExportSession { session, inputs, output, hidden_size: 0, may_loop };
         export.hidden_size = match width.or(hidden_size) {
             Some(width) => width,
-            None => match export.run(&PaddedBatch::single(&[0]))? {
-                Vectors::Tokens(values) | Vectors::Rows(values) => values.len(),
-            },
+            None => export.trial(path)?,
         };
         Ok(export)
     }
@@ -87,17 +94,47 @@ impl ExportSession {
         self.inputs.iter().any(|input| matches!(input.role, Role::Past(..)))
     }
 
-    /// Runs a batch.
-    pub fn run(&self, batch: &PaddedBatch) -> Result<Vectors> {
+    /// Runs one token; the width of its vector.
+    fn trial(&self, path: &Path) -> Result<usize> {
+        let start = Instant::now();
+        let mut heed = || match start.elapsed() < LONGEST_TRIAL {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        match self.run(&PaddedBatch::single(&[0]), &mut heed) {
+            Ok(Vectors::Tokens(values) | Vectors::Rows(values)) => Ok(values.len()),
+            Err(Error::Interrupted) => {
+                let found = format!("not at its end after {} s with one token", LONGEST_TRIAL.as_secs());
+                Err(Error::unsupported(path, "Loop", found, "a loop that ends, or an output whose width is stated"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs a batch. Where the graph has a loop, `heed` may end it.
+    pub fn run(&self, batch: &PaddedBatch, heed: &mut Heed<'_>) -> Result<Vectors> {
+        let failed = inference_error(batch);
+        if !self.may_loop {
+            let wanted = OutputSelector::no_default().with(&self.output.name);
+            return self.run_with(batch, &run_options(batch, wanted).map_err(failed)?);
+        }
+        // All outputs are wanted: options that select some cannot be shared with a thread.
+        let options = RunOptions::new().map_err(failed)?;
+        let stop = || {
+            // It fails where there is nothing to stop.
+            let _ = options.terminate();
+        };
+        attentively(&|| self.run_with(batch, &options), heed, &stop)?
+    }
+
+    fn run_with<O: SelectedOutputMarker>(&self, batch: &PaddedBatch, options: &RunOptions<O>) -> Result<Vectors> {
         let failed = inference_error(batch);
         let mut arguments = Arguments::new();
         for input in &self.inputs {
             arguments.push((input.name.clone(), fill(input, batch).map_err(failed)?));
         }
-        let wanted = OutputSelector::no_default().with(&self.output.name);
-        let options = run_options(batch, wanted).map_err(failed)?;
         let mut session = self.session.lock();
-        let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
+        let outputs = session.run_with_options(arguments, options).map_err(failed)?;
         let Some(output) = outputs.get(&self.output.name) else {
             return Err(Error::Graph { problem: format!("no output `{}`", self.output.name) });
         };

@@ -29,6 +29,7 @@ pub mod graph;
 pub mod guard;
 pub mod identity;
 pub mod inspect;
+pub mod loops;
 pub mod model;
 pub mod onnx_file;
 pub mod options;

@@ -2,6 +2,7 @@
 //! the graph, and gives the vectors that the CPU gives; else it is an error. "auto" takes CUDA where all that holds, and
 //! the CPU otherwise.
 
+use std::ops::ControlFlow;
 use std::str::FromStr;
 
 use crate::batch::PaddedBatch;
@@ -91,7 +92,8 @@ impl Proof {
 
 fn pooled(engine: &Engine, batch: &PaddedBatch) -> Result<Vec<f32>> {
     let mut vector = Vec::new();
-    engine.run(batch, &Prefix::default(), 0, |rows| vector.extend_from_slice(rows))?;
+    let heed = &mut || ControlFlow::Continue(());
+    engine.run(batch, &Prefix::default(), 0, heed, |rows| vector.extend_from_slice(rows))?;
     Ok(vector)
 }
 

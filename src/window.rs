@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::attention::{Heed, Worker, attentively};
+use crate::attention::{Heed, Worker, attentively, proceed};
 use crate::error::{Error, Result};
 use crate::options::OnTruncate;
 use crate::tokenize::{Extent, NumberedText, TextTokenizer, TokenRow};
@@ -122,9 +122,7 @@ impl Tokenization<'_> {
             let (window, later) = split_window(rest);
             collected.extend(self.rows(window, heed)?.into_iter().map(&what));
             rest = later;
-            if heed().is_break() {
-                return Err(Error::Interrupted);
-            }
+            proceed(heed())?;
         }
         Ok(collected)
     }

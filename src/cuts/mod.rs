@@ -63,7 +63,7 @@ impl Cuts {
     }
 
     /// The text in pieces of at least `length` bytes, the last one perhaps shorter; one where it must not be cut.
-    pub fn pieces<'t>(self, text: &'t str, length: usize) -> Vec<&'t str> {
+    pub fn pieces(self, text: &str, length: usize) -> Vec<&str> {
         let (mut pieces, mut start) = (Vec::new(), 0);
         while let Some(end) = self.place_from(text, start + length.max(1)) {
             pieces.push(&text[start..end]);

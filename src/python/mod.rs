@@ -4,6 +4,7 @@
 mod arguments;
 mod errors;
 mod inspect;
+mod interrupts;
 mod report;
 
 use std::collections::BTreeMap;
@@ -19,9 +20,8 @@ use pyo3::types::{PyDict, PyList};
 
 use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
 use self::errors::{ModelError, ProviderError};
-use crate::attention::Heed;
+use self::interrupts::{find_numpy, heeding};
 use crate::embedder;
-use crate::error::Error;
 use crate::export;
 use crate::onnx_file::ExportOptions;
 use crate::options::{EncodeOptions, Encoded, LoadOptions};
@@ -134,6 +134,7 @@ impl PyEmbedder {
         on_truncate: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        find_numpy(py)?;
         let precision: Precision = precision.parse()?;
         let texts = borrow_texts(texts)?;
         let options = EncodeOptions {
@@ -186,6 +187,7 @@ impl PyEmbedder {
 
     /// Tokens of each text before any cut, special tokens included.
     fn count_tokens<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        find_numpy(py)?;
         let texts = borrow_texts(texts)?;
         let counts = heeding(py, |heed| self.inner.count_tokens(&texts, heed))?;
         Ok(counts.into_iter().map(|count| count as i64).collect::<Vec<_>>().to_pyarray(py))
@@ -260,21 +262,6 @@ impl PyEmbedder {
             }
         }
     }
-}
-
-/// Works with the GIL released; `heed` takes it to hear Ctrl-C.
-fn heeding<R: Send>(py: Python<'_>, work: impl FnOnce(&mut Heed<'_>) -> Result<R, Error> + Send) -> PyResult<R> {
-    let mut raised = None;
-    let result = py.detach(|| {
-        work(&mut || match Python::attach(|py| py.check_signals()) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                raised = Some(error);
-                ControlFlow::Break(())
-            }
-        })
-    });
-    raised.map_or_else(|| Ok(result?), Err)
 }
 
 #[pymodule(gil_used = true)]
