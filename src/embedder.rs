@@ -1,16 +1,18 @@
 //! The whole story: a folder becomes an [`Embedder`], texts become rows of the caller's memory.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+
 use std::thread;
 
 use crate::batches::plan::{self, Batch, PaddedBatch};
 use crate::batches::pool;
 use crate::batches::prefix::Prefix;
 use crate::error::{Error, Result};
+use crate::interrupt::{Heed, proceed};
 use crate::lowering::export::{self, ExportOptions};
 use crate::options::Arithmetic;
 use crate::options::Provider;
@@ -20,7 +22,7 @@ use crate::sessions::proof::Proof;
 use crate::sessions::provider;
 use crate::sessions::runtime::Runtime;
 use crate::spec::Spec;
-use crate::texts::tokenize::{NumberedText, TextTokenizer, TokenRow};
+use crate::texts::tokenize::{Extent, TextTokenizer, TokenRow};
 use crate::texts::window::{DistinctTexts, Tokenization, Window, for_each_window};
 
 /// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
@@ -170,37 +172,33 @@ impl Embedder {
         target: &mut [f32],
         after_batch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded> {
-        let call = self.check_call(options)?;
-        let distinct = DistinctTexts::of(texts)?;
-        let mut cut = HashSet::new();
-        let how = Tokenization {
-            tokenizer: &self.tokenizer,
-            prompt: &options.prompt,
-            max_length: call.max_length,
-            threads: self.threads,
-        };
-        for_each_window(&distinct.texts, &how, |window| {
-            cut.extend(window.truncated(call.max_length, options.on_truncate)?);
-            // An empty step: Ctrl-C is heard after tokenization too.
-            proceed(after_batch(0))?;
-            let mut runs = self.plan(&window.rows, &call, options.batch_size)?.into_iter().peekable();
-            let mut most_tokens = 0;
-            while let Some((batch, prefix)) = runs.next() {
-                most_tokens = most_tokens.max(batch.rows.len() * batch.length);
-                let last = runs.peek().is_none() && most_tokens > KEPT_TOKENS;
-                self.run_batch(&batch, &prefix, last, &window, &call, target)?;
-                proceed(after_batch(batch.rows.len()))?;
-            }
-            Ok(())
+        let after_batch = RefCell::new(after_batch);
+        let progress = |rows: usize| (after_batch.borrow_mut())(rows);
+        // Texts that are too long are counted to their end only where an error is to say how long they are.
+        let max_length = self.checked_max_length(options.max_length)?;
+        let extent = Extent { max_length, counted: options.on_truncate.refuses() };
+        let how = self.tokenization(&options.prompt, extent);
+        let call = self.check_call(options, &how, &mut || progress(0))?;
+        let (distinct, mut cut) = (DistinctTexts::of(texts)?, HashSet::new());
+        for_each_window(&distinct.texts, &how, &mut || progress(0), |window| {
+            cut.extend(window.truncated(max_length, options.on_truncate)?);
+            proceed(progress(0))?; // an empty step: Ctrl-C is heard after tokenization too
+            let runs = self.plan(&window.rows, &call, options.batch_size)?;
+            let most_tokens = runs.iter().map(|(batch, _)| batch.rows.len() * batch.length).max().unwrap_or(0);
+            runs.iter().enumerate().try_for_each(|(index, run)| {
+                let last = index + 1 == runs.len() && most_tokens > KEPT_TOKENS;
+                self.run_batch(run, last, &window, &call, &mut || progress(0), target)?;
+                proceed(progress(run.0.rows.len()))
+            })
         })?;
         for copies in distinct.copies.chunks(COPIES_AT_A_TIME) {
             for &(copy, first) in copies {
                 target.copy_within(first * call.dimension..(first + 1) * call.dimension, copy * call.dimension);
             }
-            proceed(after_batch(copies.len()))?;
+            proceed(progress(copies.len()))?;
         }
-        let copies = distinct.copies.iter().filter(|(_, first)| cut.contains(first)).count();
-        Ok(Encoded { truncated: cut.len() + copies })
+        let cut_copies = distinct.copies.iter().filter(|(_, first)| cut.contains(first));
+        Ok(Encoded { truncated: cut.len() + cut_copies.count() })
     }
 
     /// The batches of a window, each with the prefix that its rows share, which may be empty.
@@ -231,17 +229,17 @@ impl Embedder {
     /// Runs one batch and writes its rows where they belong.
     fn run_batch(
         &self,
-        batch: &Batch,
-        prefix: &Prefix,
+        (batch, prefix): &(Batch, Arc<Prefix>),
         frees_memory: bool,
         window: &Window<'_>,
         call: &Call,
+        heed: &mut Heed<'_>,
         target: &mut [f32],
     ) -> Result<()> {
         let mut padded = PaddedBatch::gather(batch, &window.rows, prefix.tokens.len());
         padded.frees_memory = frees_memory;
         let mut not_finite = Vec::new();
-        self.engine.run(&padded, prefix, call.skipped_tokens, |pooled| {
+        self.engine.run(&padded, prefix, call.skipped_tokens, heed, |pooled| {
             let vectors = self.spec.head.apply(pooled, self.engine.dimension());
             for (&row, vector) in batch.rows.iter().zip(vectors.chunks_exact(self.full_dimension)) {
                 let text_index = window.texts[row].0;
@@ -254,15 +252,13 @@ impl Embedder {
         if not_finite.is_empty() { Ok(()) } else { Err(Error::not_finite(self.spec.source(), not_finite)) }
     }
 
-    fn check_call(&self, options: &EncodeOptions) -> Result<Call> {
+    fn check_call(&self, options: &EncodeOptions, how: &Tokenization<'_>, heed: &mut Heed<'_>) -> Result<Call> {
         if let Some(batch_size) = options.batch_size {
             check("batch_size", batch_size, 1, usize::MAX, "any number")?;
         }
-        let max_length = self.checked_max_length(options.max_length)?;
-        let prompt_tokens = self.tokenizer.prompt_tokens(&options.prompt, max_length)?;
+        let prompt_tokens = how.prompt_tokens(heed)?;
         Ok(Call {
             dimension: self.checked_dimension(options.truncate_dim)?,
-            max_length,
             normalize: options.normalize.unwrap_or(self.spec.normalize),
             skipped_tokens: if self.spec.include_prompt { 0 } else { prompt_tokens.len() },
             prompt_tokens,
@@ -274,18 +270,30 @@ impl Embedder {
         export::export(&self.spec, path, options, self.max_length)
     }
 
-    /// Token ids as the model sees them: special tokens added, cut at `max_length`.
-    pub fn token_rows<T: AsRef<str> + Sync>(&self, texts: &[T], max_length: Option<usize>) -> Result<Vec<TokenRow>> {
-        let max_length = self.checked_max_length(max_length)?;
-        let numbered: Vec<NumberedText<'_>> = texts.iter().map(AsRef::as_ref).enumerate().collect();
-        self.tokenizer.rows(&numbered, "", max_length, self.threads, &AtomicBool::new(false))
+    /// Token ids as the model sees them: special tokens added, cut at `max_length`. `heed` may stop it.
+    pub fn token_rows<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        max_length: Option<usize>,
+        heed: &mut Heed<'_>,
+    ) -> Result<Vec<Vec<i32>>> {
+        let extent = Extent { max_length: self.checked_max_length(max_length)?, counted: false };
+        self.tokenization("", extent).ids(texts, heed)
+    }
+
+    /// Tokens of each text before any cut, special tokens included. `heed` may stop it.
+    pub fn count_tokens<T: AsRef<str>>(&self, texts: &[T], heed: &mut Heed<'_>) -> Result<Vec<usize>> {
+        self.tokenization("", Extent { max_length: self.max_length, counted: true }).counts(texts, heed)
+    }
+
+    fn tokenization<'t>(&'t self, prompt: &'t str, extent: Extent) -> Tokenization<'t> {
+        Tokenization { tokenizer: &self.tokenizer, prompt, extent, threads: self.threads }
     }
 }
 
 /// The options of one call, checked.
 struct Call {
     dimension: usize,
-    max_length: usize,
     normalize: bool,
     skipped_tokens: usize,
     prompt_tokens: Vec<i32>,
@@ -295,11 +303,4 @@ struct Call {
 struct Group {
     prefix: Arc<Prefix>,
     rows: Vec<usize>,
-}
-
-fn proceed(flow: ControlFlow<()>) -> Result<()> {
-    match flow {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Error::Interrupted),
-    }
 }

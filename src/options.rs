@@ -124,6 +124,16 @@ pub enum OnTruncate {
     Refuse,
 }
 
+impl OnTruncate {
+    /// Whether a text that is too long ends the call, with its length.
+    pub fn refuses(self) -> bool {
+        match self {
+            OnTruncate::Refuse => true,
+            OnTruncate::Cut => false,
+        }
+    }
+}
+
 /// How one call encodes.
 #[derive(Debug, Default)]
 pub struct EncodeOptions {

@@ -5,6 +5,7 @@ mod arguments;
 mod cache;
 mod errors;
 mod inspect;
+mod interrupts;
 mod report;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use self::arguments::{
     borrow_texts, check_calibration, checked_out, new_rows, parse_dtype, parse_on_truncate, quantize, warn,
 };
 use self::errors::{ModelError, ProviderError};
+use self::interrupts::{find_numpy, heeding};
 use crate::batches::precision::Precision;
 use crate::embedder;
 use crate::lowering::export::ExportOptions;
@@ -138,6 +140,7 @@ impl PyEmbedder {
         on_truncate: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        find_numpy(py)?;
         let precision: Precision = precision.parse()?;
         let texts = borrow_texts(texts)?;
         let options = EncodeOptions {
@@ -185,16 +188,15 @@ impl PyEmbedder {
         max_length: Option<usize>,
     ) -> PyResult<Vec<Vec<i32>>> {
         let texts = borrow_texts(texts)?;
-        let rows = py.detach(|| self.inner.token_rows(&texts, max_length))?;
-        Ok(rows.into_iter().map(|row| row.ids).collect())
+        heeding(py, |heed| self.inner.token_rows(&texts, max_length, heed))
     }
 
     /// Tokens of each text before any cut, special tokens included.
     fn count_tokens<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        find_numpy(py)?;
         let texts = borrow_texts(texts)?;
-        let rows = py.detach(|| self.inner.token_rows(&texts, None))?;
-        let counts: Vec<i64> = rows.iter().map(|row| row.full_length as i64).collect();
-        Ok(counts.to_pyarray(py))
+        let counts = heeding(py, |heed| self.inner.count_tokens(&texts, heed))?;
+        Ok(counts.into_iter().map(|count| count as i64).collect::<Vec<_>>().to_pyarray(py))
     }
 
     /// Writes the graph and its weights as an ONNX file.

@@ -14,6 +14,7 @@ use crate::checkpoint::held::HeldFiles;
 use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
+use crate::interrupt::Heed;
 use crate::lowering::cpu;
 use crate::lowering::onnx::folding::FloatType;
 use crate::lowering::quantize::quantize_all;
@@ -208,15 +209,23 @@ impl Engine {
     }
 
     /// Runs a batch that follows a prefix and hands its pooled rows, one after the other, to `take`. `skipped` leading
-    /// tokens stay out of the pooling. Refused, before and after: weight files that changed since they were loaded.
-    pub fn run(&self, batch: &PaddedBatch, past: &Prefix, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
+    /// tokens stay out of the pooling. Refused, before and after: weight files that changed since they were loaded. `heed`
+    /// may end a run that would not end by itself.
+    pub fn run(
+        &self,
+        batch: &PaddedBatch,
+        past: &Prefix,
+        skipped: usize,
+        heed: &mut Heed<'_>,
+        take: impl FnOnce(&[f32]),
+    ) -> Result<()> {
         let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
         self.files.check()?;
         match &self.kind {
             Kind::Bucketed(session) => session.run(batch, skipped, take)?,
             Kind::Encoder(encoder) => encoder.run(batch, &pooling, take)?,
             Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take)?,
-            Kind::Export(export) => match export.run(batch)? {
+            Kind::Export(export) => match export.run(batch, heed)? {
                 Vectors::Rows(rows) => take(&rows),
                 Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
             },
@@ -227,7 +236,8 @@ impl Engine {
     /// The pooled rows of a batch that follows no prefix.
     pub fn pooled(&self, batch: &PaddedBatch) -> Result<Vec<f32>> {
         let mut vectors = Vec::new();
-        self.run(batch, &Prefix::default(), 0, |rows| vectors.extend_from_slice(rows))?;
+        let heed = &mut || std::ops::ControlFlow::Continue(());
+        self.run(batch, &Prefix::default(), 0, heed, |rows| vectors.extend_from_slice(rows))?;
         Ok(vectors)
     }
 }

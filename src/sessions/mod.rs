@@ -7,6 +7,7 @@ pub mod embeddings;
 pub mod engine;
 mod frame;
 pub mod lookup;
+mod loops;
 pub mod onnx_file;
 pub mod onnx_inputs;
 pub mod proof;

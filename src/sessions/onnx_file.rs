@@ -3,18 +3,25 @@
 //! Refused by name: a graph without an output that holds vectors, and an output of another shape than rows, tokens and
 //! width; `export_inputs.rs` refuses inputs.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use half::f16;
-use ort::session::{OutputSelector, Session};
+use ort::session::{OutputSelector, RunOptions, SelectedOutputMarker, Session};
 use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 
 use crate::batches::plan::PaddedBatch;
 use crate::checkpoint::onnx_file::OnnxFile;
 use crate::error::{Error, Result};
+use crate::interrupt::{Heed, attentively};
 use crate::sessions::lookup::outside_table;
+use crate::sessions::loops::has_loop;
 use crate::sessions::onnx_inputs::{Inputs, described};
 use crate::sessions::session::{SharedSession, inference_error, is_shape, run_options};
+
+/// How long two tokens may take when a graph with a loop is first run.
+const LONGEST_TRIAL: Duration = Duration::from_secs(30);
 
 /// An export, ready to run.
 pub struct ExportSession {
@@ -22,6 +29,8 @@ pub struct ExportSession {
     path: PathBuf,
     inputs: Inputs,
     output: Output,
+    /// Whether a run may never end, so that it needs a thread that hears Ctrl-C beside it.
+    may_loop: bool,
 }
 
 /// The one output that is fetched.
@@ -51,12 +60,21 @@ impl ExportSession {
             output.width = file.hidden_size.or(output.width);
         }
         let session = SharedSession::new(session);
-        let mut export = ExportSession { session, path: path.clone(), inputs, output };
+        let mut export = ExportSession { session, path: path.clone(), inputs, output, may_loop: has_loop(path) };
         // More tokens than rows: axes that are swapped show here, once and for all. In a later batch of as many rows as
         // tokens they would not, and what the graph declares of its outputs need not be so.
         let row = PaddedBatch::single(&vec![0; file.max_positions.min(2)]);
-        let (width, _) = export.fetch(&row).map_err(|error| match error {
+        let start = Instant::now();
+        let mut heed = || match start.elapsed() < LONGEST_TRIAL {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let (width, _) = export.fetch(&row, &mut heed).map_err(|error| match error {
             Error::Inference { source, .. } => Error::Session { path: path.clone(), source },
+            Error::Interrupted => {
+                let found = format!("not at its end after {} s with two tokens", LONGEST_TRIAL.as_secs());
+                Error::unsupported(path, "Loop", found, "a loop that ends")
+            }
             other => other,
         })?;
         export.output.width = Some(width);
@@ -83,20 +101,37 @@ impl ExportSession {
         self.inputs.take_cache()
     }
 
-    /// Runs a batch.
-    pub fn run(&self, batch: &PaddedBatch) -> Result<Vectors> {
-        let (_, values) = self.fetch(batch)?;
+    /// Runs a batch. Where the graph has a loop, `heed` may end it.
+    pub fn run(&self, batch: &PaddedBatch, heed: &mut Heed<'_>) -> Result<Vectors> {
+        let (_, values) = self.fetch(batch, heed)?;
         Ok(if self.output.pooled { Vectors::Rows(values) } else { Vectors::Tokens(values) })
     }
 
     /// Runs a batch; the width of its vectors, and their components.
-    fn fetch(&self, batch: &PaddedBatch) -> Result<(usize, Vec<f32>)> {
+    fn fetch(&self, batch: &PaddedBatch, heed: &mut Heed<'_>) -> Result<(usize, Vec<f32>)> {
+        let failed = inference_error(batch);
+        if !self.may_loop {
+            let wanted = OutputSelector::no_default().with(&self.output.name);
+            return self.fetch_with(batch, &run_options(batch, wanted).map_err(failed)?);
+        }
+        // All outputs are wanted: options that select some cannot be shared with a thread.
+        let options = RunOptions::new().map_err(failed)?;
+        let stop = || {
+            // It fails where there is nothing to stop.
+            let _ = options.terminate();
+        };
+        attentively(&|| self.fetch_with(batch, &options), heed, &stop)?
+    }
+
+    fn fetch_with<O: SelectedOutputMarker>(
+        &self,
+        batch: &PaddedBatch,
+        options: &RunOptions<O>,
+    ) -> Result<(usize, Vec<f32>)> {
         let failed = inference_error(batch);
         let arguments = self.inputs.arguments(batch).map_err(failed)?;
-        let wanted = OutputSelector::no_default().with(&self.output.name);
-        let options = run_options(batch, wanted).map_err(failed)?;
         let mut session = self.session.lock();
-        let run = session.run_with_options(arguments, &options);
+        let run = session.run_with_options(arguments, options);
         let explained = |error| outside_table(&self.path, batch, &error).unwrap_or_else(|| failed(error));
         let outputs = run.map_err(explained)?;
         let Some(output) = outputs.get(&self.output.name) else {

@@ -1,11 +1,13 @@
 //! Texts in, rows of token ids out: the tokenizer.json of the checkpoint, special tokens added, cut at `max_length`.
 //! Padding and truncation of the file itself are switched off: rows are padded per batch, and `max_length` is the
-//! caller's. Refused: a tokenizer that does not fit the embedding table, or gives token types that the graph ignores.
+//! caller's. A long text is taken in pieces, and no further than its row needs. Refused: a tokenizer that does not fit the
+//! embedding table, gives token types that the graph ignores, or is beyond [`tokenizer_bounds`].
 
 use std::borrow::Cow;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
 use tokenizers::Tokenizer;
@@ -15,10 +17,19 @@ use tokenizers::tokenizer::{Encoding, PostProcessor, TruncationDirection};
 
 use crate::checkpoint::json::read_file;
 use crate::error::{Error, Result, Source};
+use crate::guard::guarded;
+use crate::interrupt::INTERVAL;
 use crate::spec::Spec;
+use crate::texts::bounds;
+use crate::texts::cuts::Cuts;
 
 /// Fewer texts than this are tokenized on the calling thread: starting threads costs more than they save.
 const PARALLEL_FROM: usize = 64;
+/// Bytes of a piece of a long text, at least: a few milliseconds.
+const PIECE_BYTES: usize = 8 << 10;
+/// Bytes from which a text that must stay in one piece is tokenized on a thread that can be left alone with it: nothing
+/// ends the tokenizer early.
+const ALONE_FROM: usize = 128 << 10;
 
 /// A text, and its index in the call.
 pub type NumberedText<'a> = (usize, &'a str);
@@ -28,14 +39,26 @@ pub type NumberedText<'a> = (usize, &'a str);
 pub struct TokenRow {
     /// Token ids, special tokens included.
     pub ids: Vec<i32>,
-    /// Tokens before the cut.
+    /// Tokens before the cut; of a text that is longer than `max_length`, perhaps not all, unless [`Extent::counted`].
     pub full_length: usize,
+}
+
+/// How far a text is tokenized.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Tokens of a row at most.
+    pub max_length: usize,
+    /// To the end, however long.
+    pub counted: bool,
 }
 
 /// The checkpoint's tokenizer.
 pub struct TextTokenizer {
     path: PathBuf,
-    tokenizer: Tokenizer,
+    /// Shared with threads that were left alone with a text.
+    tokenizer: Arc<Tokenizer>,
+    /// Where texts may be cut, if anywhere.
+    cuts: Option<Cuts>,
     direction: TruncationDirection,
     vocab_size: usize,
     special_tokens: usize,
@@ -48,7 +71,9 @@ impl TextTokenizer {
         let needed_for = "texts are tokenized with it (AutoTokenizer.from_pretrained(…).save_pretrained(…) writes one)";
         let bytes = read_file(&path, needed_for)?;
         let invalid = |error: Source| Error::malformed_by(&path, format!("not a valid tokenizer.json: {error}"), error);
+        bounds::check_normalizers(&path, &bytes, invalid)?;
         let mut tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(invalid)?;
+        bounds::check(&path, &tokenizer)?;
         if spec.lowercase {
             let mut steps: Vec<NormalizerWrapper> = vec![Lowercase.into()];
             steps.extend(tokenizer.get_normalizer().cloned());
@@ -60,7 +85,8 @@ impl TextTokenizer {
         check_arithmetic(&path, &tokenizer, special_tokens)?;
         let direction = if spec.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let vocab_size = spec.network.vocab_size();
-        Ok(TextTokenizer { path, tokenizer, direction, vocab_size, special_tokens })
+        let cuts = guarded(|| Ok(Cuts::of(&tokenizer))).map_err(invalid)?;
+        Ok(TextTokenizer { path, tokenizer: Arc::new(tokenizer), cuts, direction, vocab_size, special_tokens })
     }
 
     /// The tokenizer file.
@@ -76,11 +102,11 @@ impl TextTokenizer {
     /// Tokens that a prompt puts at the front of every row; none for an empty prompt. Where `include_prompt` is false,
     /// sentence-transformers leaves as many out of the pooling: those of the prompt alone, special tokens included,
     /// without a closing special one.
-    pub fn prompt_tokens(&self, prompt: &str, max_length: usize) -> Result<Vec<i32>> {
+    pub fn prompt_tokens(&self, prompt: &str, max_length: usize, abandoned: &AtomicBool) -> Result<Vec<i32>> {
         if prompt.is_empty() {
             return Ok(Vec::new());
         }
-        let mut ids = self.row(prompt, "", max_length, 0)?.ids;
+        let mut ids = self.row((0, prompt), "", Extent { max_length, counted: false }, abandoned)?.ids;
         let added = self.tokenizer.get_added_tokens_decoder();
         let special = |id: &i32| u32::try_from(*id).is_ok_and(|id| added.get(&id).is_some_and(|token| token.special));
         if ids.last().is_some_and(special) {
@@ -89,30 +115,34 @@ impl TextTokenizer {
         Ok(ids)
     }
 
-    /// Tokenizes texts, each with the prompt before it. Ends early with fewer rows where `abandoned` becomes true.
+    /// Tokenizes texts, each with the prompt before it. Ends early, with fewer rows or an error, where `abandoned` becomes
+    /// true.
     pub fn rows(
         &self,
         texts: &[NumberedText<'_>],
         prompt: &str,
-        max_length: usize,
+        extent: Extent,
         threads: usize,
         abandoned: &AtomicBool,
     ) -> Result<Vec<TokenRow>> {
         let some = |texts: &[NumberedText<'_>]| -> Result<Vec<TokenRow>> {
             let wanted = texts.iter().take_while(|_| !abandoned.load(Ordering::Relaxed));
-            wanted.map(|(index, text)| self.row(text, prompt, max_length, *index)).collect()
+            wanted.map(|text| self.row(*text, prompt, extent, abandoned)).collect()
         };
         if threads <= 1 || texts.len() < PARALLEL_FROM {
             return some(texts);
         }
         // Plain threads for the length of the call, not rayon's global pool: a pool does not survive fork.
         let parts: Vec<Result<Vec<TokenRow>>> = thread::scope(|scope| {
-            let share = texts.len().div_ceil(threads);
-            let workers: Vec<_> = texts.chunks(share).map(|chunk| scope.spawn(|| some(chunk))).collect();
-            workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
+            let shares: Vec<_> = texts
+                .chunks(texts.len().div_ceil(threads))
+                .map(|share| (share, thread::Builder::new().spawn_scoped(scope, || some(share))))
+                .collect();
+            let finish = |(share, worker): (_, std::io::Result<thread::ScopedJoinHandle<'_, _>>)| match worker {
+                Ok(worker) => worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => some(share), // no thread to be had
+            };
+            shares.into_iter().map(finish).collect()
         });
         let mut rows = Vec::with_capacity(texts.len());
         for part in parts {
@@ -121,19 +151,21 @@ impl TextTokenizer {
         Ok(rows)
     }
 
-    fn row(&self, text: &str, prompt: &str, max_length: usize, text_index: usize) -> Result<TokenRow> {
+    fn row(
+        &self,
+        (text_index, text): NumberedText<'_>,
+        prompt: &str,
+        extent: Extent,
+        abandoned: &AtomicBool,
+    ) -> Result<TokenRow> {
         let prompted = if prompt.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{prompt}{text}")) };
-        let tokenize = || -> Result<(Encoding, usize), Source> {
-            let mut encoding = self.tokenizer.encode_fast(prompted.as_ref(), false)?;
-            let full_length = encoding.len() + self.special_tokens;
-            encoding.truncate(max_length.saturating_sub(self.special_tokens), 0, self.direction);
-            encoding.take_overflowing();
-            Ok((self.tokenizer.post_process(encoding, None, true)?, full_length))
-        };
-        let (encoding, full_length) =
-            guarded(tokenize).map_err(|source| Error::Tokenize { path: self.path.clone(), text_index, source })?;
-        if encoding.len() > max_length {
-            let found = format!("a row of {} tokens where {max_length} were asked for", encoding.len());
+        let failed = |source| Error::Tokenize { path: self.path.clone(), text_index, source };
+        let room = extent.max_length.saturating_sub(self.special_tokens);
+        let (kept, found) = self.tokens(&prompted, room, extent.counted, abandoned, &failed)?;
+        let encoding: Encoding = kept.into_iter().map(|id| (id, String::new(), (0, 0), None, 0)).collect();
+        let encoding = guarded(|| self.tokenizer.post_process(encoding, None, true)).map_err(failed)?;
+        if encoding.len() > extent.max_length {
+            let found = format!("a row of {} tokens where {} were asked for", encoding.len(), extent.max_length);
             return Err(Error::malformed(&self.path, format!("its post-processor makes {found}")));
         }
         if encoding.get_type_ids().iter().any(|id| *id != 0) {
@@ -148,7 +180,68 @@ impl TextTokenizer {
                 _ => Err(Error::TokenOutOfRange { path: self.path.clone(), id, rows: self.vocab_size, text_index }),
             })
             .collect::<Result<Vec<i32>>>()?;
-        Ok(TokenRow { ids, full_length })
+        Ok(TokenRow { ids, full_length: found + self.special_tokens })
+    }
+
+    /// The first tokens of a text, or where it is cut on the left the last ones, `room` at most, and how many there are:
+    /// all where they are `counted`, else more than `room` where there are more.
+    fn tokens(
+        &self,
+        text: &str,
+        room: usize,
+        counted: bool,
+        abandoned: &AtomicBool,
+        failed: &impl Fn(Source) -> Error,
+    ) -> Result<(Vec<u32>, usize)> {
+        let mut pieces = match self.cuts.filter(|_| text.len() >= 2 * PIECE_BYTES) {
+            Some(cuts) => cuts.pieces(text, PIECE_BYTES),
+            None => vec![text],
+        };
+        let from_the_end = matches!(self.direction, TruncationDirection::Left);
+        if from_the_end {
+            pieces.reverse();
+        }
+        let (mut kept, mut found): (Vec<u32>, usize) = (Vec::new(), 0);
+        for piece in pieces {
+            if abandoned.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let encoding = self.encode(piece, abandoned)?.map_err(failed)?;
+            let (ids, wanted) = (encoding.get_ids(), room.saturating_sub(found));
+            found += ids.len();
+            match from_the_end {
+                false => kept.extend(ids.iter().take(wanted)),
+                true => kept.splice(..0, ids[ids.len().saturating_sub(wanted)..].iter().copied()).for_each(drop),
+            }
+            if found > room && !counted {
+                break;
+            }
+        }
+        Ok((kept, found))
+    }
+
+    /// The tokens of a piece, without special ones. The outer error: `abandoned` became true.
+    fn encode(&self, piece: &str, abandoned: &AtomicBool) -> Result<Result<Encoding, Source>> {
+        if piece.len() < ALONE_FROM {
+            return Ok(guarded(|| self.tokenizer.encode_fast(piece, false)));
+        }
+        let (tokenizer, text) = (Arc::clone(&self.tokenizer), piece.to_owned());
+        let (sender, receiver) = mpsc::channel();
+        let work = move || {
+            // Nobody may be waiting for it any more.
+            let _ = sender.send(guarded(|| tokenizer.encode_fast(text, false)));
+        };
+        if thread::Builder::new().spawn(work).is_err() {
+            return Ok(guarded(|| self.tokenizer.encode_fast(piece, false))); // no thread to be had
+        }
+        loop {
+            match receiver.recv_timeout(INTERVAL) {
+                Ok(encoding) => return Ok(encoding),
+                Err(RecvTimeoutError::Timeout) if abandoned.load(Ordering::Relaxed) => return Err(Error::Interrupted),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(Err("its thread ended without an answer".into())),
+            }
+        }
     }
 }
 
@@ -174,13 +267,4 @@ fn check_arithmetic(path: &Path, tokenizer: &Tokenizer, special_tokens: usize) -
         return Err(Error::unsupported(path, "post_processor", found, supported));
     }
     Ok(())
-}
-
-/// Runs a piece of the tokenizer; a panic inside it, which a broken tokenizer.json can cause, becomes an error.
-fn guarded<R>(work: impl FnOnce() -> Result<R, Source>) -> Result<R, Source> {
-    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let said =
-            payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
-        Err(format!("panicked: {}", said.unwrap_or("no message")).into())
-    })
 }

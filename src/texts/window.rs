@@ -7,14 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::error::{Error, Result};
+use crate::interrupt::{Heed, Worker, attentively, proceed};
 use crate::memory::room_for;
 use crate::options::OnTruncate;
-use crate::texts::tokenize::{NumberedText, TextTokenizer, TokenRow};
+use crate::texts::tokenize::{Extent, NumberedText, TextTokenizer, TokenRow};
 
 /// Texts of a window at most: enough for batches of nearly equal length.
 const WINDOW_TEXTS: usize = 8192;
 /// Bytes of text after which a window ends early, so that long documents keep the memory and the reply to Ctrl-C small.
 const WINDOW_BYTES: usize = 1 << 20;
+/// Bytes of text that the calling thread tokenizes itself, without hearing Ctrl-C: tens of milliseconds.
+const QUICK_BYTES: usize = 64 << 10;
 
 /// The texts of a call, each different one once.
 pub struct DistinctTexts<'a> {
@@ -75,24 +78,72 @@ pub struct Tokenization<'t> {
     pub tokenizer: &'t TextTokenizer,
     /// Put before every text.
     pub prompt: &'t str,
-    /// Tokens of a row at most.
-    pub max_length: usize,
+    /// How far.
+    pub extent: Extent,
     /// Threads for the first window; later ones take one, beside inference.
     pub threads: usize,
 }
 
-/// Hands window after window to `take`, until it fails.
+impl Tokenization<'_> {
+    /// The rows of some texts, hearing `heed` where they may take a while.
+    fn rows(&self, texts: &[NumberedText<'_>], heed: &mut Heed<'_>) -> Result<Vec<TokenRow>> {
+        let abandoned = AtomicBool::new(false);
+        let rows = || self.tokenizer.rows(texts, self.prompt, self.extent, self.threads, &abandoned);
+        let bytes: usize = texts.iter().map(|(_, text)| self.prompt.len() + text.len()).sum();
+        match bytes < QUICK_BYTES {
+            true => rows(),
+            false => attentively(&rows, heed, &|| abandoned.store(true, Ordering::Relaxed))?,
+        }
+    }
+
+    /// The tokens that the prompt puts at the front of every row.
+    pub fn prompt_tokens(&self, heed: &mut Heed<'_>) -> Result<Vec<i32>> {
+        let abandoned = AtomicBool::new(false);
+        let tokens = || self.tokenizer.prompt_tokens(self.prompt, self.extent.max_length, &abandoned);
+        match self.prompt.len() < QUICK_BYTES {
+            true => tokens(),
+            false => attentively(&tokens, heed, &|| abandoned.store(true, Ordering::Relaxed))?,
+        }
+    }
+
+    /// The ids of all rows, for callers who want nothing else.
+    pub fn ids<T: AsRef<str>>(&self, texts: &[T], heed: &mut Heed<'_>) -> Result<Vec<Vec<i32>>> {
+        self.collect(texts, heed, |row| row.ids)
+    }
+
+    /// How many tokens the texts have; no more rows are held than a window has.
+    pub fn counts<T: AsRef<str>>(&self, texts: &[T], heed: &mut Heed<'_>) -> Result<Vec<usize>> {
+        self.collect(texts, heed, |row| row.full_length)
+    }
+
+    fn collect<T: AsRef<str>, R>(
+        &self,
+        texts: &[T],
+        heed: &mut Heed<'_>,
+        what: impl Fn(TokenRow) -> R,
+    ) -> Result<Vec<R>> {
+        let numbered: Vec<NumberedText<'_>> = texts.iter().map(AsRef::as_ref).enumerate().collect();
+        let (mut rest, mut collected) = (numbered.as_slice(), Vec::with_capacity(texts.len()));
+        while !rest.is_empty() {
+            let (window, later) = split_window(rest);
+            collected.extend(self.rows(window, heed)?.into_iter().map(&what));
+            rest = later;
+            proceed(heed())?;
+        }
+        Ok(collected)
+    }
+}
+
+/// Hands window after window to `take`, until it fails or `heed` breaks.
 pub fn for_each_window<'a>(
     texts: &'a [NumberedText<'a>],
     how: &Tokenization<'_>,
+    heed: &mut Heed<'_>,
     mut take: impl FnMut(Window<'a>) -> Result<()>,
 ) -> Result<()> {
     let abandoned = AtomicBool::new(false);
-    let rows = |texts: &'a [NumberedText<'a>], threads: usize| {
-        how.tokenizer.rows(texts, how.prompt, how.max_length, threads, &abandoned)
-    };
     let (mut current, mut rest) = split_window(texts);
-    let mut tokenized = rows(current, how.threads)?;
+    let mut tokenized = how.rows(current, heed)?;
     while !current.is_empty() {
         let (next, later) = split_window(rest);
         let window = Window { texts: current, rows: tokenized };
@@ -100,17 +151,19 @@ pub fn for_each_window<'a>(
             return take(window);
         }
         let (taken, upcoming) = thread::scope(|scope| {
-            let ahead = thread::Builder::new().spawn_scoped(scope, || rows(next, 1));
+            let rows = || how.tokenizer.rows(next, how.prompt, how.extent, 1, &abandoned);
+            let ahead = Worker::start(scope, rows);
             let taken = take(window);
             abandoned.store(taken.is_err(), Ordering::Relaxed);
             let upcoming = match ahead {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                Err(_) => rows(next, how.threads), // no thread to be had
+                Ok(worker) => worker.join(heed, &|| abandoned.store(true, Ordering::Relaxed)),
+                Err(_) if taken.is_err() => Err(Error::Interrupted),
+                Err(_) => Ok(how.rows(next, heed)), // no thread to be had
             };
             (taken, upcoming)
         });
         taken?;
-        tokenized = upcoming?;
+        tokenized = upcoming??;
         (current, rest) = (next, later);
     }
     Ok(())
