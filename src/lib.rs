@@ -23,6 +23,8 @@ pub mod embeddings;
 pub mod engine;
 pub mod error;
 pub mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod graph;
 pub mod identity;
 pub mod inspect;
