@@ -27,6 +27,8 @@ pub struct Limits {
     pub token_budget: usize,
     /// Rows at most.
     pub max_rows: Option<usize>,
+    /// Whether rows of different lengths stay apart, so that nothing is padded.
+    pub equal_lengths: bool,
     /// Threads that share a run.
     pub threads: usize,
 }
@@ -39,10 +41,16 @@ pub fn plan(lengths: &[usize], limits: Limits) -> Vec<Batch> {
     let run = RUN_TOKENS_PER_THREAD * limits.threads;
     // From the shortest row up: what the rows from a position on cost, and how many of them the first batch takes.
     let mut best: Vec<(usize, usize)> = vec![(0, 0); order.len() + 1];
+    let mut end = order.len(); // of the rows that one may run with
     for position in (0..order.len()).rev() {
+        if limits.equal_lengths
+            && order.get(position + 1).is_some_and(|&next| lengths[next] != lengths[order[position]])
+        {
+            end = position + 1;
+        }
         let length = length_at(position);
         let fitting = (limits.token_budget / length).max(1).min(limits.max_rows.unwrap_or(usize::MAX));
-        let choices = 1..=fitting.min(order.len() - position);
+        let choices = 1..=fitting.min(end - position);
         let cost = |rows: usize| rows.saturating_mul(length).saturating_add(run + best[position + rows].0);
         best[position] = choices.map(|rows| (cost(rows), rows)).min().unwrap_or_default();
     }
@@ -115,7 +123,7 @@ mod tests {
     use super::*;
 
     fn limits(token_budget: usize, max_rows: Option<usize>) -> Limits {
-        Limits { token_budget, max_rows, threads: 2 }
+        Limits { token_budget, max_rows, equal_lengths: false, threads: 2 }
     }
 
     #[test]
@@ -155,6 +163,15 @@ mod tests {
         );
         assert_eq!(plan(&[], limits(1024, None)), []);
         assert_eq!(plan(&[0, 0], limits(1024, None)), [Batch { rows: vec![0, 1], length: 1 }]);
+    }
+
+    #[test]
+    fn equal_lengths_stay_together_and_others_apart() {
+        let lengths = [20, 18, 20, 0, 1, 18, 20];
+        let planned = plan(&lengths, Limits { equal_lengths: true, ..limits(40, None) });
+        let rows: Vec<&[usize]> = planned.iter().map(|batch| batch.rows.as_slice()).collect();
+        let expected: [&[usize]; 5] = [&[0], &[2, 6], &[1, 5], &[4], &[3]];
+        assert_eq!(rows, expected);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Lengths that graphs of fixed shape are made for: a row runs in the shortest bucket that holds it. And the few of
-//! them that are kept open.
+//! them that are kept open, for any number of threads: opening one takes minutes at worst, and nobody waits for that but
+//! who needs that very bucket, or another one that is not open.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::graph::coreml;
 use crate::model::Architecture;
@@ -19,7 +20,7 @@ pub fn of(architecture: &Architecture) -> (Vec<usize>, usize) {
     let longest = coreml::longest(architecture);
     match architecture {
         Architecture::Qwen3(_) => (up_to(longest, DECODER.into_iter()), KEPT.1),
-        _ => {
+        Architecture::Bert(_) | Architecture::Export(_) => {
             let doubling = std::iter::successors(Some(ENCODER.0), |length| Some(2 * length));
             (up_to(longest, doubling.take_while(|length| *length <= ENCODER.1)), KEPT.0)
         }
@@ -39,37 +40,71 @@ fn up_to(longest: usize, lengths: impl Iterator<Item = usize>) -> Vec<usize> {
 /// What is open for some lengths: the least recently used goes first.
 pub struct Kept<T> {
     most: usize,
+    state: Mutex<State<T>>,
+    /// Told when an opening has ended, well or not.
+    ended: Condvar,
+}
+
+struct State<T> {
+    /// Most recent first.
     entries: VecDeque<(usize, Arc<T>)>,
+    /// One at a time: opening takes more memory than what is open does.
+    is_opening: bool,
+}
+
+/// While it lives, no other thread opens anything.
+struct Opening<'a, T>(&'a Kept<T>);
+
+impl<T> Drop for Opening<'_, T> {
+    fn drop(&mut self) {
+        self.0.state().is_opening = false;
+        self.0.ended.notify_all();
+    }
 }
 
 impl<T> Kept<T> {
-    /// Room for `most` of them.
+    /// Room for `most` of them, one at least.
     pub fn new(most: usize) -> Self {
-        Kept { most, entries: VecDeque::new() }
+        let state = State { entries: VecDeque::new(), is_opening: false };
+        Kept { most: most.max(1), state: Mutex::new(state), ended: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is kept for a length, made where it is not. The oldest is let go before: two of them may not fit beside
-    /// each other.
-    pub fn get<E>(&mut self, length: usize, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
-        let entry = match self.entries.iter().position(|(known, _)| *known == length) {
-            Some(at) => self.entries.remove(at),
-            None => None,
-        };
-        let entry = match entry {
-            Some(entry) => entry,
-            None => {
-                self.entries.truncate(self.most - 1);
-                (length, Arc::new(make()?))
+    /// each other. Several threads that need the same length make it once, unless that fails: then each tries itself.
+    pub fn get<E>(&self, length: usize, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let mut state = self.state();
+        loop {
+            if let Some(at) = state.entries.iter().position(|(known, _)| *known == length)
+                && let Some(entry) = state.entries.remove(at)
+            {
+                let value = entry.1.clone();
+                state.entries.push_front(entry);
+                return Ok(value);
             }
-        };
-        let value = entry.1.clone();
-        self.entries.push_front(entry);
+            if !state.is_opening {
+                break;
+            }
+            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.is_opening = true;
+        let keeps = state.entries.len().min(self.most - 1);
+        let let_go = state.entries.split_off(keeps);
+        drop(state);
+        let opening = Opening(self);
+        drop(let_go);
+        let value = Arc::new(make()?);
+        self.state().entries.push_front((length, value.clone()));
+        drop(opening);
         Ok(value)
     }
 
     /// The lengths that are open, ascending.
     pub fn lengths(&self) -> Vec<usize> {
-        let mut lengths: Vec<usize> = self.entries.iter().map(|(length, _)| *length).collect();
+        let mut lengths: Vec<usize> = self.state().entries.iter().map(|(length, _)| *length).collect();
         lengths.sort_unstable();
         lengths
     }
@@ -77,6 +112,11 @@ impl<T> Kept<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -89,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first() {
-        let mut kept = Kept::new(2);
+        let kept = Kept::new(2);
         let mut made = Vec::new();
         for length in [64, 128, 64, 256, 64, 128] {
             let value = kept.get(length, || {
@@ -102,5 +142,44 @@ mod tests {
         assert_eq!(kept.lengths(), [64, 128]);
         assert!(kept.get(512, || Err("refused")).is_err());
         assert_eq!(kept.lengths(), [128], "room was made for what then failed");
+        assert!(kept.get(512, || Ok::<_, ()>(512)).is_ok(), "the next one tries again");
+    }
+
+    #[test]
+    fn nobody_waits_for_an_opening_but_who_needs_it() {
+        let kept = Kept::new(2);
+        kept.get(64, || Ok::<_, ()>(0)).unwrap();
+        let made = AtomicUsize::new(0);
+        let (begun, begins) = channel();
+        let (end, ends) = channel::<()>();
+        thread::scope(|scope| {
+            let made = &made;
+            let kept = &kept;
+            let opener = scope.spawn(move || {
+                kept.get(128, || {
+                    begun.send(()).unwrap();
+                    ends.recv_timeout(Duration::from_secs(60)).unwrap();
+                    Ok::<_, ()>(made.fetch_add(1, Ordering::SeqCst))
+                })
+            });
+            begins.recv().unwrap();
+            // This thread itself goes on: were it to wait, nobody would end the opening.
+            assert_eq!(*kept.get(64, || Err(())).unwrap(), 0);
+            assert_eq!(kept.lengths(), [64]);
+            let waiting = scope.spawn(|| kept.get(128, || Ok::<_, ()>(made.fetch_add(1, Ordering::SeqCst))));
+            end.send(()).unwrap();
+            assert_eq!(*opener.join().unwrap().unwrap(), 0);
+            assert_eq!(*waiting.join().unwrap().unwrap(), 0);
+        });
+        assert_eq!((made.load(Ordering::SeqCst), kept.lengths()), (1, vec![64, 128]));
+    }
+
+    #[test]
+    fn an_opening_that_panics_leaves_the_next_one_its_turn() {
+        let kept = Kept::<usize>::new(2);
+        let panicked =
+            thread::scope(|scope| scope.spawn(|| kept.get(64, || -> Result<_, ()> { panic!("here") })).join());
+        assert!(panicked.is_err());
+        assert_eq!(*kept.get(64, || Ok::<_, ()>(64)).unwrap(), 64);
     }
 }

@@ -13,6 +13,7 @@ use crate::graph::proto::ModelProto;
 use crate::inspect::lean::{Fixed, drop_weights, fix_dimensions, weights_as_inputs};
 use crate::inspect::{Report, inspect};
 use crate::runtime::Runtime;
+use crate::session::session_error;
 use crate::shapes;
 
 /// A protobuf message is at most this long; larger models keep their weights in another file.
@@ -40,8 +41,7 @@ pub fn inspect_file(path: &Path, options: &InspectOptions) -> Result<Report> {
     let inferred = shapes::infer(&runtime, weights_as_inputs(&model, &weights), folder).or_else(|_| {
         let mut whole = read(path)?;
         fix_dimensions(&mut whole, &options.fixed)?;
-        let refusal = |source: ort::Error| Error::Session { path: path.to_owned(), source: source.into() };
-        shapes::infer(&runtime, whole, folder).map_err(refusal)
+        shapes::infer(&runtime, whole, folder).map_err(session_error(path))
     })?;
     Ok(inspect(&model, inferred, !options.dynamic_shapes))
 }
@@ -51,11 +51,15 @@ fn read(path: &Path) -> Result<ModelProto> {
         ErrorKind::NotFound => {
             Error::FileMissing { path: path.to_owned(), needed_for: "it is the model to inspect".to_owned() }
         }
-        _ => Error::malformed_by(path, format!("cannot be read: {source}"), source),
+        _ => Error::unreadable(path, source),
     };
     let about = fs::metadata(path).map_err(unreadable)?;
     if about.is_dir() {
         return Err(Error::malformed(path, "is a folder; name the ONNX file in it"));
+    }
+    if !about.is_file() {
+        // A device or a pipe says nothing of its length, and cannot be mapped.
+        return Err(Error::malformed(path, "is not a regular file"));
     }
     if about.len() > MAX_BYTES {
         return Err(Error::malformed(path, format!("has {} bytes; an ONNX file has at most 2 GiB", about.len())));

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use ort::session::{OutputSelector, Session, SessionOutputs};
 
 use crate::batch::PaddedBatch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{OUTPUT, inputs};
 use crate::model::pooling::PoolingMode;
 use crate::model::qwen3::Qwen3Config;
 use crate::pool::PoolingInputs;
 use crate::prefix::{Prefix, PrefixStore};
-use crate::session::{Arguments, SharedSession, argument, inference_error, pooling_arguments, run_options};
+use crate::session::{Arguments, SharedSession, argument, inference_error, output, pooling_arguments, run_options};
 
 /// Tokens of a row that run at once.
 const CHUNK_TOKENS: usize = 512;
@@ -25,6 +25,8 @@ pub struct DecoderSession {
     /// 1 / θ^(2i/D), in float32 as transformers has them.
     inverse_frequencies: Vec<f32>,
     last_token_alone: bool,
+    /// P, the pooled vectors of a row.
+    modes: usize,
     prefixes: PrefixStore,
 }
 
@@ -47,6 +49,7 @@ impl DecoderSession {
             config: config.clone(),
             inverse_frequencies: config.inverse_frequencies(),
             last_token_alone: modes == [PoolingMode::LastToken],
+            modes: modes.len(),
             prefixes: PrefixStore::default(),
         }
     }
@@ -97,12 +100,9 @@ impl DecoderSession {
             let last = PaddedBatch { frees_memory: batch.frees_memory, ..PaddedBatch::single(last) };
             return self.run(&last, &past, pooling, take);
         }
-        let failed = inference_error(batch);
+        let shape = [batch.rows, self.modes, self.config.hidden_size];
         self.step(batch, past, Some(pooling), 0, |outputs| {
-            let Some(output) = outputs.get(OUTPUT) else {
-                return Err(Error::Graph { problem: format!("no output `{OUTPUT}`") });
-            };
-            take(output.try_extract_tensor::<f32>().map_err(failed)?.1);
+            take(output(outputs, OUTPUT, &shape, batch)?);
             Ok(())
         })
     }
@@ -187,15 +187,10 @@ impl DecoderSession {
     }
 
     fn captured(&self, outputs: &SessionOutputs<'_>, batch: &PaddedBatch) -> Result<Vec<Vec<f32>>> {
-        let failed = inference_error(batch);
+        let shape = [1, self.config.num_key_value_heads, batch.length, self.config.head_dim];
         let names = (0..self.config.num_hidden_layers)
             .flat_map(|layer| [inputs::present_key(layer), inputs::present_value(layer)]);
-        names
-            .map(|name| match outputs.get(&name) {
-                Some(states) => Ok(states.try_extract_tensor::<f32>().map_err(failed)?.1.to_vec()),
-                None => Err(Error::Graph { problem: format!("no output `{name}`") }),
-            })
-            .collect()
+        names.map(|name| Ok(output(outputs, &name, &shape, batch)?.to_vec())).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use crate::batch::{self, Batch, Limits, PaddedBatch};
+use crate::batch::{self, Batch, PaddedBatch};
 use crate::engine::{Engine, Report};
 use crate::error::{Error, Result};
 use crate::graph::Arithmetic;
@@ -16,6 +16,7 @@ use crate::onnx_file::{self, ExportOptions};
 use crate::options::{EncodeOptions, Encoded, LoadOptions, check, thread_count};
 use crate::pool;
 use crate::prefix::Prefix;
+use crate::proof::Proof;
 use crate::provider::{self, Provider};
 use crate::runtime::Runtime;
 use crate::tokenize::{NumberedText, TextTokenizer, TokenRow};
@@ -50,14 +51,15 @@ impl Embedder {
     /// Loads a model folder: what it says of itself, its tokenizer, a session on its graph.
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let spec = Spec::read(folder, options.onnx_file.as_deref())?;
-        let runtime = Runtime::load(&options.runtime_folders)?;
+        let runtime = Runtime::load(&options.runtime_folders)?.with_copies(options.copies_weights);
         let threads = thread_count(options.threads)?;
-        let accelerator = provider::choose(options.provider, options.arithmetic, &runtime)?;
+        let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
+        plan.check_copies(options.copies_weights)?;
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, engine) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);
             let tokenizer = builder.spawn_scoped(scope, || TextTokenizer::load(&spec));
-            let engine = accelerator.is_none().then(|| Engine::open(&spec, &runtime, options.arithmetic, threads));
+            let engine = plan.on_cpu().map(|arithmetic| Engine::open(&spec, &runtime, arithmetic, threads));
             let tokenizer = match tokenizer {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
                 Err(_) => TextTokenizer::load(&spec), // no thread to be had
@@ -65,16 +67,11 @@ impl Embedder {
             (tokenizer, engine)
         });
         let tokenizer = tokenizer?;
-        let engine = match (engine, accelerator) {
-            (Some(engine), _) => engine?,
-            (None, accelerator) => {
-                let chosen = (accelerator.unwrap_or(options.provider), options.arithmetic);
-                let most = spec.max_length.value.max(tokenizer.special_tokens() + 1);
-                // A tokenizer that does not belong to the table fails on the texts it fails on, not here.
-                let rows = tokenizer.rows(&[(0, provider::PROOF_TEXT)], "", most, 1, &AtomicBool::new(false)).ok();
-                let proof = rows.and_then(|rows| rows.into_iter().next()).map_or_else(|| vec![0], |row| row.ids);
-                let may_fall_back = options.provider == Provider::Auto;
-                provider::open_proven(&spec, &runtime, threads, chosen, &proof, may_fall_back)?
+        let engine = match engine {
+            Some(engine) => engine?,
+            None => {
+                let proof = Proof::new(&spec, &runtime, threads, &tokenizer);
+                provider::open_proven(&spec, &runtime, threads, plan, proof)?
             }
         };
         let mut embedder = Embedder {
@@ -138,6 +135,11 @@ impl Embedder {
         &self.runtime
     }
 
+    /// What runs the graph.
+    pub fn provider(&self) -> Provider {
+        self.engine.provider()
+    }
+
     /// Where and how it runs.
     pub fn report(&self) -> Report {
         self.engine.report()
@@ -165,7 +167,7 @@ impl Embedder {
         after_batch: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<Encoded> {
         let call = self.check_call(options)?;
-        let distinct = DistinctTexts::of(texts);
+        let distinct = DistinctTexts::of(texts)?;
         let mut cut = HashSet::new();
         let how = Tokenization {
             tokenizer: &self.tokenizer,
@@ -199,11 +201,7 @@ impl Embedder {
 
     /// The batches of a window, each with the prefix that its rows share, which may be empty.
     fn plan(&self, rows: &[TokenRow], call: &Call, batch_size: Option<usize>) -> Result<Vec<(Batch, Arc<Prefix>)>> {
-        let limits = Limits {
-            token_budget: batch::TOKEN_BUDGET,
-            max_rows: self.engine.rows_per_run(batch_size),
-            threads: self.threads,
-        };
+        let limits = self.engine.limits(batch_size, self.threads);
         let mut runs = Vec::new();
         for Group { prefix, rows: members } in self.groups(rows, call)? {
             let lengths: Vec<usize> = members.iter().map(|&row| rows[row].ids.len() - prefix.tokens.len()).collect();
@@ -238,12 +236,17 @@ impl Embedder {
     ) -> Result<()> {
         let mut padded = PaddedBatch::gather(batch, &window.rows, prefix.tokens.len());
         padded.frees_memory = frees_memory;
+        let mut not_finite = Vec::new();
         self.engine.run(&padded, prefix, call.skipped_tokens, |pooled| {
             for (&row, vector) in batch.rows.iter().zip(pooled.chunks_exact(self.engine.dimension())) {
-                let place = window.texts[row].0 * call.dimension;
-                pool::finish_row(vector, call.normalize, &mut target[place..][..call.dimension]);
+                let text_index = window.texts[row].0;
+                let place = &mut target[text_index * call.dimension..][..call.dimension];
+                if pool::finish_row(vector, call.normalize, place).is_err() {
+                    not_finite.push(text_index);
+                }
             }
-        })
+        })?;
+        if not_finite.is_empty() { Ok(()) } else { Err(Error::not_finite(self.spec.source(), not_finite)) }
     }
 
     fn check_call(&self, options: &EncodeOptions) -> Result<Call> {

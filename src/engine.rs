@@ -6,18 +6,21 @@ use std::sync::Arc;
 
 use ort::session::Session;
 
-use crate::batch::PaddedBatch;
+use crate::batch::{self, Limits, PaddedBatch};
 use crate::bucketed::{self, BucketedSession};
 use crate::decoder::DecoderSession;
 use crate::error::{Error, Result};
 use crate::export::{ExportSession, Vectors};
-use crate::graph::proto::ElementType;
+use crate::external_data;
+use crate::graph::folding::FloatType;
 use crate::graph::{self, Arithmetic};
+use crate::held::HeldFiles;
 use crate::model::pooling::PoolingMode;
 use crate::model::{Architecture, Spec};
 use crate::pool;
 use crate::prefix::{self, Prefix, Shared};
-use crate::provider::{Proof, Provider};
+use crate::proof::Proof;
+use crate::provider::{FixedShapes, Provider};
 use crate::quantize::{Matrix, quantize_all};
 use crate::runtime::{Initializer, Runtime};
 use crate::session::{EncoderSession, session_error};
@@ -27,6 +30,8 @@ use crate::weights::Weights;
 /// A model, ready to run.
 pub struct Engine {
     kind: Kind,
+    /// What the session reads, which must outlive it.
+    files: HeldFiles,
     /// The pooled vectors that are concatenated, in order; empty where the graph pools by itself.
     pooling: Vec<PoolingMode>,
     dimension: usize,
@@ -64,38 +69,45 @@ impl Engine {
     pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usize) -> Result<Self> {
         let mut pooling = spec.pooling.clone();
         let mut nodes = None;
-        let (kind, hidden_size) = match &spec.architecture {
+        let (kind, files, hidden_size) = match &spec.architecture {
             Architecture::Bert(config) => {
-                let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
-                (Kind::Encoder(EncoderSession::new(session)), config.hidden_size)
+                let (session, files) = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
+                let pooled = [pooling.len(), config.hidden_size];
+                (Kind::Encoder(EncoderSession::new(session, pooled)), files, config.hidden_size)
             }
             Architecture::Qwen3(config) => {
-                let session = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
-                (Kind::Decoder(DecoderSession::new(session, config, &pooling)), config.hidden_size)
+                let (session, files) = open_checkpoint(spec, runtime, arithmetic, threads, &mut nodes)?;
+                (Kind::Decoder(DecoderSession::new(session, config, &pooling)), files, config.hidden_size)
             }
             Architecture::Export(file) => {
-                if arithmetic != Arithmetic::Float32 {
-                    let expected =
-                        "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint";
-                    return Err(Error::Argument {
-                        argument: "dtype",
-                        found: "\"int8\"".to_owned(),
-                        expected: expected.to_owned(),
-                    });
+                match arithmetic {
+                    Arithmetic::Float32 => {}
+                    Arithmetic::Int8 | Arithmetic::Float16 => {
+                        let expected =
+                            "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint";
+                        return Err(Error::Argument {
+                            argument: "dtype",
+                            found: format!("{:?}", arithmetic.name()),
+                            expected: expected.to_owned(),
+                        });
+                    }
                 }
-                let session = runtime.open_file(&file.path, threads).map_err(session_error(&file.path))?;
-                let export = ExportSession::new(session, &file.path, file.hidden_size)?;
+                let mut files = HeldFiles::new(external_data::held_files(&file.path)?, runtime.copies_weights())?;
+                let opened = runtime.open_file(&file.path, files.copies(), threads);
+                files.settle()?;
+                let session = opened.map_err(session_error(&file.path))?;
+                let export = ExportSession::new(session, file)?;
                 if export.pools() {
                     pooling.clear();
                 } else if export.is_decoder() && !spec.pooling_is_stated {
                     pooling = vec![PoolingMode::LastToken];
                 }
                 let hidden_size = export.hidden_size();
-                (Kind::Export(export), hidden_size)
+                (Kind::Export(export), files, hidden_size)
             }
         };
         let dimension = hidden_size * pooling.len().max(1);
-        Ok(Engine { kind, dimension, pooling, provider: runtime.provider(), nodes })
+        Ok(Engine { kind, files, dimension, pooling, provider: runtime.provider(), nodes })
     }
 
     /// Opens a checkpoint in graphs of fixed shape, on a provider that takes them.
@@ -103,36 +115,58 @@ impl Engine {
         spec: &Spec,
         runtime: &Runtime,
         threads: usize,
-        (provider, dtype): (Provider, ElementType),
+        (provider, dtype): (FixedShapes, FloatType),
         proof: Proof,
     ) -> Result<Self> {
         let session = BucketedSession::open(spec, runtime, threads, (provider, dtype), proof)?;
         let (pooling, dimension) = (spec.pooling.clone(), session.hidden_size() * spec.pooling.len());
         Ok(Engine {
             nodes: Some(session.nodes()),
+            files: session.held_files()?,
             kind: Kind::Bucketed(Box::new(session)),
             pooling,
             dimension,
-            provider,
+            provider: provider.provider(),
         })
     }
 
     /// Rows of a run at most: the caller's wish, and what the graph was made for.
-    pub fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
+    fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
         match &self.kind {
             Kind::Bucketed(_) => Some(asked.map_or(bucketed::ROWS, |rows| rows.min(bucketed::ROWS))),
-            _ => asked,
+            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) => asked,
         }
+    }
+
+    /// How the batches of a call may be cut: apart by length where padding would enter the vectors.
+    pub fn limits(&self, batch_size: Option<usize>, threads: usize) -> Limits {
+        Limits {
+            token_budget: batch::TOKEN_BUDGET,
+            max_rows: self.rows_per_run(batch_size),
+            equal_lengths: match &self.kind {
+                Kind::Export(export) => !export.hides_padding(),
+                Kind::Encoder(_) | Kind::Decoder(_) | Kind::Bucketed(_) => false,
+            },
+            threads,
+        }
+    }
+
+    /// What runs it.
+    pub fn provider(&self) -> Provider {
+        self.provider
     }
 
     /// Where and how it runs.
     pub fn report(&self) -> Report {
         // Fixed graphs are refused unless the provider takes every node, and the CPU takes whatever it is given; of
         // CUDA's graphs ONNX Runtime keeps some nodes that compute shapes for the CPU.
-        let whole = self.provider != Provider::Cuda;
+        let whole = match self.provider {
+            Provider::Cuda => false,
+            Provider::Auto | Provider::Cpu | Provider::CoreMl | Provider::CoreMlOnCpu => true,
+        };
         let (buckets, cache_folder) = match &self.kind {
             Kind::Bucketed(session) => (session.buckets(), Some(session.folder().to_owned())),
-            _ => Default::default(),
+            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) => Default::default(),
         };
         Report {
             provider: self.provider,
@@ -159,31 +193,41 @@ impl Engine {
 
     /// The prefix that rows share and that is worth a run of its own. `prompt` is its tokens, or empty.
     pub fn shared_prefix(&self, rows: &[TokenRow], prompt: &[i32]) -> Result<Option<(Arc<Prefix>, Shared)>> {
-        let Kind::Decoder(decoder) = &self.kind else { return Ok(None) };
+        let decoder = match &self.kind {
+            Kind::Decoder(decoder) => decoder,
+            Kind::Encoder(_) | Kind::Export(_) | Kind::Bucketed(_) => return Ok(None),
+        };
         if !decoder.shares_prefixes() {
             return Ok(None);
         }
         let Some(shared) = prefix::find(rows, prompt, decoder.bytes_per_token()) else { return Ok(None) };
+        self.files.check()?;
         let tokens = shared.rows.first().and_then(|&row| rows[row].ids.get(..shared.length)).unwrap_or_default();
         Ok(Some((decoder.prefix(tokens)?, shared)))
     }
 
     /// Runs a batch that follows a prefix and hands its pooled rows, one after the other, to `take`. `skipped` leading
-    /// tokens stay out of the pooling.
+    /// tokens stay out of the pooling. Refused, before and after: weight files that changed since they were loaded.
     pub fn run(&self, batch: &PaddedBatch, past: &Prefix, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
         let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
+        self.files.check()?;
         match &self.kind {
-            Kind::Bucketed(session) => session.run(batch, skipped, take),
-            Kind::Encoder(encoder) => encoder.run(batch, &pooling, take),
-            Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take),
-            Kind::Export(export) => {
-                match export.run(batch)? {
-                    Vectors::Rows(rows) => take(&rows),
-                    Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
-                }
-                Ok(())
-            }
+            Kind::Bucketed(session) => session.run(batch, skipped, take)?,
+            Kind::Encoder(encoder) => encoder.run(batch, &pooling, take)?,
+            Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take)?,
+            Kind::Export(export) => match export.run(batch)? {
+                Vectors::Rows(rows) => take(&rows),
+                Vectors::Tokens(states) => take(&pool::pool_hidden_states(&states, &self.pooling, batch, &pooling)),
+            },
         }
+        self.files.check()
+    }
+
+    /// The pooled rows of a batch that follows no prefix.
+    pub fn pooled(&self, batch: &PaddedBatch) -> Result<Vec<f32>> {
+        let mut vectors = Vec::new();
+        self.run(batch, &Prefix::default(), 0, |rows| vectors.extend_from_slice(rows))?;
+        Ok(vectors)
     }
 }
 
@@ -193,8 +237,9 @@ fn open_checkpoint(
     arithmetic: Arithmetic,
     threads: usize,
     nodes: &mut Option<usize>,
-) -> Result<Session> {
+) -> Result<(Session, HeldFiles)> {
     let weights = Weights::open(&spec.folder)?;
+    let mut files = HeldFiles::new(weights.held_files()?, runtime.copies_weights())?;
     let model = graph::synthesize(spec, &weights, arithmetic)?;
     *nodes = Some(model.node_count());
     let bytes = model.bytes();
@@ -207,8 +252,10 @@ fn open_checkpoint(
             Initializer::new(weight.scales_name, [outputs], made.scales),
         ]
     });
-    given
+    let opened = given
         .collect::<Result<Vec<_>, _>>()
-        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, threads))
-        .map_err(session_error(weights.path()))
+        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, files.copies(), threads));
+    // First: a session on files that changed meanwhile may fail, or not, for no other reason.
+    files.settle()?;
+    Ok((opened.map_err(session_error(weights.path()))?, files))
 }

@@ -1,5 +1,6 @@
 //! The one error type. Variants differ by what the user can do about them; `src/python/` maps each to an exception.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// `Result` with ironvec's [`Error`].
@@ -96,6 +97,18 @@ pub enum Error {
         max_length: usize,
     },
 
+    /// A vector that is no number: of weights that are none, of arithmetic that overflows, or of nothing to pool.
+    #[error(
+        "{}: NaN or infinite components in the vector of {}; the weights hold such numbers, the arithmetic overflows, \
+         or `max` pools no token", path.display(), listed(text_indices)
+    )]
+    NotFinite {
+        /// The model's folder, or the ONNX file.
+        path: PathBuf,
+        /// Which texts of the call, as far as they ran.
+        text_indices: Vec<usize>,
+    },
+
     /// An argument is outside what the function takes.
     #[error("{argument}={found}: expected {expected}")]
     Argument {
@@ -161,6 +174,15 @@ pub enum Error {
         source: Source,
     },
 
+    /// Memory that a file or a call asks for cannot be had.
+    #[error("not enough memory {purpose}: {source}")]
+    Memory {
+        /// "for …", "to …", "while …".
+        purpose: String,
+        /// The allocator's, the system's or ONNX Runtime's error.
+        source: Source,
+    },
+
     /// A file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Unwritable {
@@ -175,6 +197,14 @@ pub enum Error {
     Interrupted,
 }
 
+/// The first of some texts by name, and how many more there are.
+fn listed(text_indices: &[usize]) -> String {
+    let (named, more) = text_indices.split_at(text_indices.len().min(5));
+    let named: Vec<String> = named.iter().map(|index| format!("texts[{index}]")).collect();
+    let named = named.join(", ");
+    if more.is_empty() { named } else { format!("{named} and {} more", more.len()) }
+}
+
 impl Error {
     /// A file that is not what its name says.
     pub fn malformed(path: &Path, problem: impl Into<String>) -> Self {
@@ -184,6 +214,22 @@ impl Error {
     /// The same, with the reader's own error kept as the source.
     pub fn malformed_by(path: &Path, problem: impl Into<String>, source: impl Into<Source>) -> Self {
         Error::Malformed { path: path.to_owned(), problem: problem.into(), source: Some(source.into()) }
+    }
+
+    /// Texts of one batch, in any order, whose vectors are no numbers.
+    pub fn not_finite(path: &Path, mut text_indices: Vec<usize>) -> Self {
+        text_indices.sort_unstable();
+        Error::NotFinite { path: path.to_owned(), text_indices }
+    }
+
+    /// A file that the system does not let be read, or not for want of memory, which is no fault of the file.
+    pub fn unreadable(path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::OutOfMemory => {
+                Error::Memory { purpose: format!("to read {}", path.display()), source: source.into() }
+            }
+            _ => Error::malformed_by(path, format!("cannot be read: {source}"), source),
+        }
     }
 
     /// A field with a value that is not supported.

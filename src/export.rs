@@ -1,42 +1,27 @@
 //! A batch in, hidden states or sentence vectors out: the session of an ONNX file that somebody else exported. It is
-//! driven by what its inputs and outputs say, by name, type and shape. Refused by name: an input that ironvec cannot
-//! fill, a graph without an output that holds vectors, fixed batch or sequence dimensions.
+//! driven by what its inputs and outputs say, by name, type and shape, and every run's output is held against it.
+//! Refused by name: a graph without an output that holds vectors, and an output of another shape than rows, tokens and
+//! width; `export_inputs.rs` refuses inputs.
 
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use ort::session::OutputSelector;
-use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
+use ort::session::{OutputSelector, Session};
+use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 
 use crate::batch::PaddedBatch;
 use crate::error::{Error, Result};
-use crate::session::{Arguments, SharedSession, inference_error, run_options};
+use crate::export_inputs::{Inputs, described};
+use crate::lookup::outside_table;
+use crate::model::export::ExportFile;
+use crate::session::{SharedSession, inference_error, is_shape, run_options};
 
 /// An export, ready to run.
 pub struct ExportSession {
     session: SharedSession,
-    inputs: Vec<Input>,
+    path: PathBuf,
+    inputs: Inputs,
     output: Output,
-    hidden_size: usize,
-}
-
-/// One input of the graph.
-struct Input {
-    name: String,
-    role: Role,
-    element: TensorElementType,
-}
-
-/// What an input is filled with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    InputIds,
-    AttentionMask,
-    PositionIds,
-    TokenTypeIds,
-    /// Keys or values of earlier tokens: none. Heads and D.
-    Past(usize, usize),
 }
 
 /// The one output that is fetched.
@@ -44,6 +29,8 @@ struct Output {
     name: String,
     /// Whether it is one vector a row already.
     pooled: bool,
+    /// Components of a vector: what config.json or the graph says, and once it has run, what it gave.
+    width: Option<usize>,
 }
 
 /// What an export gives for a batch.
@@ -55,26 +42,35 @@ pub enum Vectors {
 }
 
 impl ExportSession {
-    /// Takes over a session on an export; `hidden_size` is what config.json says, if anything.
-    pub fn new(session: Session, path: &Path, hidden_size: Option<usize>) -> Result<Self> {
-        let inputs = session.inputs().iter().map(|input| read_input(path, input)).collect::<Result<Vec<_>>>()?;
-        if !inputs.iter().any(|input| input.role == Role::InputIds) {
-            return Err(Error::unsupported(path, "inputs", names(session.inputs()), "input_ids among them"));
+    /// Takes over a session on an export, and has it run once.
+    pub fn new(session: Session, file: &ExportFile) -> Result<Self> {
+        let path = &file.path;
+        let inputs = Inputs::read(file, session.inputs())?;
+        let mut output = choose_output(path, session.outputs())?;
+        if !output.pooled {
+            output.width = file.hidden_size.or(output.width);
         }
-        let (output, width) = choose_output(path, session.outputs())?;
-        let mut export = ExportSession { session: SharedSession::new(session), inputs, output, hidden_size: 0 };
-        export.hidden_size = match width.or(hidden_size) {
-            Some(width) => width,
-            None => match export.run(&PaddedBatch::single(&[0]))? {
-                Vectors::Tokens(values) | Vectors::Rows(values) => values.len(),
-            },
-        };
+        let session = SharedSession::new(session);
+        let mut export = ExportSession { session, path: path.clone(), inputs, output };
+        // More tokens than rows: axes that are swapped show here, once and for all. In a later batch of as many rows as
+        // tokens they would not, and what the graph declares of its outputs need not be so.
+        let row = PaddedBatch::single(&vec![0; file.max_positions.min(2)]);
+        let (width, _) = export.fetch(&row).map_err(|error| match error {
+            Error::Inference { source, .. } => Error::Session { path: path.clone(), source },
+            other => other,
+        })?;
+        export.output.width = Some(width);
         Ok(export)
     }
 
     /// H.
     pub fn hidden_size(&self) -> usize {
-        self.hidden_size
+        self.output.width.unwrap_or(0)
+    }
+
+    /// Whether the graph is told which tokens are padding; else rows of different lengths must not meet in a batch.
+    pub fn hides_padding(&self) -> bool {
+        self.inputs.tell_padding()
     }
 
     /// Whether the graph pools.
@@ -84,68 +80,51 @@ impl ExportSession {
 
     /// Whether the graph takes keys and values of earlier tokens, as decoders do.
     pub fn is_decoder(&self) -> bool {
-        self.inputs.iter().any(|input| matches!(input.role, Role::Past(..)))
+        self.inputs.take_cache()
     }
 
     /// Runs a batch.
     pub fn run(&self, batch: &PaddedBatch) -> Result<Vectors> {
+        let (_, values) = self.fetch(batch)?;
+        Ok(if self.output.pooled { Vectors::Rows(values) } else { Vectors::Tokens(values) })
+    }
+
+    /// Runs a batch; the width of its vectors, and their components.
+    fn fetch(&self, batch: &PaddedBatch) -> Result<(usize, Vec<f32>)> {
         let failed = inference_error(batch);
-        let mut arguments = Arguments::new();
-        for input in &self.inputs {
-            arguments.push((input.name.clone(), fill(input, batch).map_err(failed)?));
-        }
+        let arguments = self.inputs.arguments(batch).map_err(failed)?;
         let wanted = OutputSelector::no_default().with(&self.output.name);
         let options = run_options(batch, wanted).map_err(failed)?;
         let mut session = self.session.lock();
-        let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
+        let run = session.run_with_options(arguments, &options);
+        let explained = |error| outside_table(&self.path, batch, &error).unwrap_or_else(|| failed(error));
+        let outputs = run.map_err(explained)?;
         let Some(output) = outputs.get(&self.output.name) else {
             return Err(Error::Graph { problem: format!("no output `{}`", self.output.name) });
         };
-        let values = widened(output).map_err(failed)?;
-        Ok(if self.output.pooled { Vectors::Rows(values) } else { Vectors::Tokens(values) })
+        let width = self.checked_width(output.shape(), batch)?;
+        Ok((width, widened(output).map_err(failed)?))
+    }
+
+    /// The width of an output that has a vector for every row, or every token, of a batch.
+    fn checked_width(&self, found: &[i64], batch: &PaddedBatch) -> Result<usize> {
+        let given = found.last().and_then(|size| usize::try_from(*size).ok());
+        let width = self.output.width.or(given).unwrap_or(0);
+        let (expected, axes) = match self.output.pooled {
+            true => (vec![batch.rows, width], "rows and width"),
+            false => (vec![batch.rows, batch.length, width], "rows, tokens and width"),
+        };
+        if width > 0 && is_shape(found, &expected) {
+            return Ok(width);
+        }
+        let field = format!("output `{}` of {} rows of {} tokens", self.output.name, batch.rows, batch.length);
+        let supported = format!("{expected:?}: {axes}");
+        Err(Error::unsupported(&self.path, field, format!("of shape {found:?}"), supported))
     }
 }
 
-fn names(outlets: &[Outlet]) -> String {
-    let described: Vec<String> =
-        outlets.iter().map(|outlet| format!("{}: {}", outlet.name(), outlet.dtype())).collect();
-    described.join("; ")
-}
-
-fn read_input(path: &Path, input: &Outlet) -> Result<Input> {
-    use TensorElementType::{Float16, Float32, Int32, Int64};
-    let name = input.name();
-    let refusal =
-        |supported: &str| Error::unsupported(path, format!("input `{name}`"), input.dtype().to_string(), supported);
-    let ValueType::Tensor { ty, shape, .. } = input.dtype() else { return Err(refusal("tensors")) };
-    let role = match name {
-        "input_ids" => Role::InputIds,
-        "attention_mask" => Role::AttentionMask,
-        "position_ids" => Role::PositionIds,
-        "token_type_ids" => Role::TokenTypeIds,
-        _ if name.starts_with("past") => match shape[..] {
-            [_, heads, _, width] if heads > 0 && width > 0 && matches!(ty, Float32 | Float16) => {
-                Role::Past(heads as usize, width as usize)
-            }
-            _ => return Err(refusal("a float cache of shape (batch, heads, past, head size), heads and size known")),
-        },
-        _ => {
-            return Err(refusal("input_ids, attention_mask, position_ids, token_type_ids and past_key_values.*"));
-        }
-    };
-    if !matches!(role, Role::Past(..)) {
-        if !matches!(ty, Int64 | Int32) {
-            return Err(refusal("int64 or int32"));
-        }
-        if shape.len() != 2 || shape.iter().any(|size| *size >= 0) {
-            return Err(refusal("two dynamic dimensions, batch and sequence"));
-        }
-    }
-    Ok(Input { name: name.to_owned(), role, element: *ty })
-}
-
-/// The output that holds vectors, and its width where the graph tells: `sentence_embedding`, else hidden states.
-fn choose_output(path: &Path, outputs: &[Outlet]) -> Result<(Output, Option<usize>)> {
+/// The output that holds vectors: `sentence_embedding`, else hidden states.
+fn choose_output(path: &Path, outputs: &[Outlet]) -> Result<Output> {
     let rank = |output: &Outlet| match output.dtype() {
         ValueType::Tensor { ty: TensorElementType::Float32 | TensorElementType::Float16, shape, .. } => shape.len(),
         _ => 0,
@@ -158,7 +137,7 @@ fn choose_output(path: &Path, outputs: &[Outlet]) -> Result<(Output, Option<usiz
         .or_else(|| outputs.iter().find(|output| rank(output) == 3));
     let Some(chosen) = chosen else {
         let supported = "sentence_embedding (batch, width) or last_hidden_state (batch, sequence, width)";
-        return Err(Error::unsupported(path, "outputs", names(outputs), supported));
+        return Err(Error::unsupported(path, "outputs", described(outputs), supported));
     };
     let width = match chosen.dtype() {
         ValueType::Tensor { shape, .. } => {
@@ -166,31 +145,7 @@ fn choose_output(path: &Path, outputs: &[Outlet]) -> Result<(Output, Option<usiz
         }
         _ => None,
     };
-    Ok((Output { name: chosen.name().to_owned(), pooled: rank(chosen) == 2 }, width))
-}
-
-fn fill(input: &Input, batch: &PaddedBatch) -> Result<SessionInputValue<'static>, ort::Error> {
-    let shape = [batch.rows, batch.length];
-    let integers = |values: Vec<i32>| -> Result<SessionInputValue<'static>, ort::Error> {
-        Ok(match input.element {
-            TensorElementType::Int32 => Tensor::from_array((shape, values))?.into(),
-            _ => Tensor::from_array((shape, values.into_iter().map(i64::from).collect::<Vec<_>>()))?.into(),
-        })
-    };
-    match input.role {
-        Role::InputIds => integers(batch.input_ids.clone()),
-        Role::AttentionMask => integers(batch.attention_mask.clone()),
-        // Rows are padded on the right, so every token's position is its index.
-        Role::PositionIds => integers((0..batch.rows).flat_map(|_| 0..batch.length as i32).collect()),
-        Role::TokenTypeIds => integers(vec![0; batch.rows * batch.length]),
-        Role::Past(heads, width) => {
-            let shape = [batch.rows, heads, 0, width];
-            Ok(match input.element {
-                TensorElementType::Float16 => Tensor::from_array((shape, Vec::<f16>::new()))?.into(),
-                _ => Tensor::from_array((shape, Vec::<f32>::new()))?.into(),
-            })
-        }
-    }
+    Ok(Output { name: chosen.name().to_owned(), pooled: rank(chosen) == 2, width })
 }
 
 fn widened(output: &DynValue) -> Result<Vec<f32>, ort::Error> {

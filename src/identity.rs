@@ -11,6 +11,9 @@ use crate::weights::Weights;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(u128);
 
+/// Begins every name.
+pub const DIGEST_PREFIX: &str = "ironvec";
+
 const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
 const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
 
@@ -19,8 +22,7 @@ impl Digest {
     pub fn of_weights(weights: &Weights) -> Result<Self> {
         let mut digest = Digest(OFFSET_BASIS).and(env!("CARGO_PKG_VERSION").as_bytes());
         for path in weights.files() {
-            let facts = fs::metadata(path)
-                .map_err(|error| Error::malformed_by(path, format!("cannot be read: {error}"), error))?;
+            let facts = fs::metadata(path).map_err(|error| Error::unreadable(path, error))?;
             let changed = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             let nanoseconds = changed.map_or(0, |time| time.as_nanos());
             digest = digest
@@ -39,7 +41,7 @@ impl Digest {
 
     /// Letters and digits alone.
     pub fn name(self) -> String {
-        format!("ironvec{:032x}", self.0)
+        format!("{DIGEST_PREFIX}{:032x}", self.0)
     }
 }
 

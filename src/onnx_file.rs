@@ -1,9 +1,10 @@
 //! A model in, an ONNX file out that stock ONNX Runtime runs, with all its weights: inside where they are small, else in
-//! `NAME.onnx_data` beside it. Files are written to temporary names and renamed, tensor by tensor. Refused: a flavour, a
+//! `NAME.onnx_data_KEY` beside it. Files are written to temporary names and renamed, tensor by tensor. Refused: a flavour, a
 //! length or a batch that the model does not have, a model that is somebody's export already, a place that takes no file.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -11,13 +12,15 @@ use prost::Message;
 use crate::error::{Error, Result};
 use crate::graph::builder::external_data;
 use crate::graph::coreml::{self, StaticShape};
-use crate::graph::folding::{FoldError, Folded};
-use crate::graph::proto::{ElementType, LOCATION_EXTERNAL, ModelProto, TensorProto};
+use crate::graph::folding::{FloatType, FoldError, Folded};
+use crate::graph::proto::{LOCATION_EXTERNAL, ModelProto, TensorProto};
 use crate::graph::{self, Arithmetic};
-use crate::identity::Digest;
+use crate::identity::{DIGEST_PREFIX, Digest};
+use crate::memory::room_for;
 use crate::model::{Architecture, Spec};
 use crate::tensors::TensorReader;
 use crate::weights::Weights;
+use crate::whole_file::{TemporaryFile, folder_of, place};
 
 /// Weights up to this go into the ONNX file; a message cannot hold more than 2 GB, and is built in memory.
 const INLINE_BYTES: u64 = 256 << 20;
@@ -51,9 +54,12 @@ enum Content {
 
 /// Writes a flavour of the model's graph. Returns the files: the graph, and its data where that lies beside it.
 pub fn export(spec: &Spec, path: &Path, options: &ExportOptions, max_length: usize) -> Result<Vec<PathBuf>> {
-    if let Architecture::Export(file) = &spec.architecture {
-        let supported = "the folder of a checkpoint: an ONNX file needs no export";
-        return Err(Error::unsupported(&file.path, "the model", "an ONNX file", supported));
+    match &spec.architecture {
+        Architecture::Bert(_) | Architecture::Qwen3(_) => {}
+        Architecture::Export(file) => {
+            let supported = "the folder of a checkpoint: an ONNX file needs no export";
+            return Err(Error::unsupported(&file.path, "the model", "an ONNX file", supported));
+        }
     }
     check_place(path)?;
     let weights = match options.flavour.as_str() {
@@ -64,7 +70,7 @@ pub fn export(spec: &Spec, path: &Path, options: &ExportOptions, max_length: usi
         "cpu" => cpu_flavour(spec, &weights, options)?,
         _ => coreml_flavour(spec, &weights, options, max_length)?,
     };
-    write_model(path, model, &contents, &weights)
+    write_model(path, model, &contents, &weights, INLINE_BYTES)
 }
 
 fn argument(argument: &'static str, found: String, expected: impl Into<String>) -> Error {
@@ -80,10 +86,6 @@ fn check_place(path: &Path) -> Result<()> {
         return Err(Error::FileMissing { path: folder.to_owned(), needed_for: "the folder to write into".to_owned() });
     }
     Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn cpu_flavour(spec: &Spec, weights: &Weights, options: &ExportOptions) -> Result<(ModelProto, Vec<Content>)> {
@@ -112,8 +114,8 @@ fn coreml_flavour(
     max_length: usize,
 ) -> Result<(ModelProto, Vec<Content>)> {
     let element = match options.dtype.as_str() {
-        "float32" => ElementType::Float32,
-        "float16" => ElementType::Float16,
+        "float32" => FloatType::Float32,
+        "float16" => FloatType::Float16,
         _ => return Err(argument("dtype", format!("{:?}", options.dtype), "\"float32\" or \"float16\"")),
     };
     let longest = coreml::longest(&spec.architecture);
@@ -141,7 +143,18 @@ fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(LOCATION_EXTERNAL)
 }
 
-fn write_model(path: &Path, mut model: ModelProto, contents: &[Content], weights: &Weights) -> Result<Vec<PathBuf>> {
+/// Weights of more than `inline_bytes` go into a file of their own, whose name no other weights have. The graph is renamed
+/// last, and the data of the graph that it replaces are removed after: whoever reads the graph, at any moment, finds its
+/// own data or, with the old one, none.
+fn write_model(
+    path: &Path,
+    mut model: ModelProto,
+    contents: &[Content],
+    weights: &Weights,
+    inline_bytes: u64,
+) -> Result<Vec<PathBuf>> {
+    let replaced = own_data_files(path);
+    let key = cache_key(&model, weights)?;
     let mut tensors = TensorReader::new(weights);
     let initializers = model.graph.iter_mut().flat_map(|graph| &mut graph.initializer);
     let external: Vec<&mut TensorProto> = initializers.filter(|tensor| is_external(tensor)).collect();
@@ -149,16 +162,17 @@ fn write_model(path: &Path, mut model: ModelProto, contents: &[Content], weights
     let total: u64 = contents.iter().map(|content| length(content, &mut tensors)).sum::<Result<u64>>()?;
     let mut files = vec![path.to_owned()];
     let mut data = None;
-    if total <= INLINE_BYTES {
+    if total <= inline_bytes {
         for (tensor, content) in pairs {
-            let mut bytes = Vec::new();
+            let size = usize::try_from(length(content, &mut tensors)?).unwrap_or(usize::MAX);
+            let mut bytes = room_for(size, || format!("to write {}", path.display()))?;
             write_content(content, &mut tensors, &mut bytes).map_err(|error| place(error, path))?;
             tensor.external_data = Vec::new();
             tensor.data_location = None;
             tensor.raw_data = Some(bytes);
         }
     } else {
-        let data_path = path.with_extension("onnx_data");
+        let data_path = folder_of(path).join(format!("{}{key}", data_prefix(path)));
         let name = data_path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let file = TemporaryFile::write(&data_path, |out| {
             let mut end = 0;
@@ -175,10 +189,32 @@ fn write_model(path: &Path, mut model: ModelProto, contents: &[Content], weights
         files.push(data_path);
         data = Some(file);
     }
-    let graph = TemporaryFile::write(path, |out| Ok(out.write_all(&model.encode_to_vec())?))?;
-    // The data first: who finds the graph finds its data.
+    let mut graph = room_for(model.encoded_len(), || format!("to write {}", path.display()))?;
+    model.encode_raw(&mut graph);
+    let graph = TemporaryFile::write(path, |out| Ok(out.write_all(&graph)?))?;
     data.into_iter().chain([graph]).try_for_each(TemporaryFile::keep)?;
+    for old in replaced.iter().filter(|old| !files.contains(old)) {
+        // Where it cannot be removed, it takes room and does no harm.
+        let _ = fs::remove_file(old);
+    }
     Ok(files)
+}
+
+/// Begins the names of data files that are written for a graph of this name.
+fn data_prefix(path: &Path) -> String {
+    format!("{}_data_", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// The data files, written here, that the graph at a path points to, if there is one. Others' may serve other graphs too.
+fn own_data_files(path: &Path) -> BTreeSet<PathBuf> {
+    let graph = fs::read(path).ok().and_then(|bytes| ModelProto::decode(&bytes[..]).ok()).and_then(|model| model.graph);
+    let prefix = format!("{}{DIGEST_PREFIX}", data_prefix(path));
+    let tensors = graph.iter().flat_map(|graph| &graph.initializer).flat_map(|tensor| &tensor.external_data);
+    let names = tensors.filter(|entry| entry.key == "location").map(|entry| entry.value.as_str());
+    let ours = names.filter(|name| {
+        name.strip_prefix(&prefix).is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    });
+    ours.map(|name| folder_of(path).join(name)).collect()
 }
 
 fn length(content: &Content, tensors: &mut TensorReader<'_>) -> Result<u64> {
@@ -210,78 +246,49 @@ pub fn write_weights(path: &Path, folded: &[Folded], weights: &Weights) -> Resul
     file.keep()
 }
 
-/// Writes a file whole or not at all; one that holds these bytes already is left alone.
-pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    if fs::read(path).is_ok_and(|there| there == bytes) {
-        return Ok(());
-    }
-    TemporaryFile::write(path, |out| Ok(out.write_all(bytes)?))?.keep()
-}
-
-fn place(error: FoldError, path: &Path) -> Error {
-    match error {
-        FoldError::Weights(error) => error,
-        FoldError::Disk(source) => Error::Unwritable { path: path.to_owned(), source: source.into() },
-    }
-}
-
-/// A file under a name of its own until it is whole; removed if it never is.
-struct TemporaryFile {
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
-impl TemporaryFile {
-    fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), FoldError>) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = folder_of(path).join(format!(".{name}.{}.{}", std::process::id(), unique_number()));
-        let file = TemporaryFile { temporary, path: path.to_owned() };
-        let written = (|| {
-            let mut out = BufWriter::with_capacity(1 << 20, File::create_new(&file.temporary)?);
-            fill(&mut out)?;
-            out.flush()?;
-            Ok(())
-        })();
-        written.map_err(|error| place(error, path))?;
-        Ok(file)
-    }
-
-    fn keep(self) -> Result<()> {
-        let renamed = fs::rename(&self.temporary, &self.path);
-        renamed.map_err(|error| Error::Unwritable { path: self.path.clone(), source: error.into() })
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        // Gone already where it was kept.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
-/// Tells apart the files that threads of one process write at once.
-fn unique_number() -> u64 {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::proto::GraphProto;
+    use crate::weights::testing::weights_filled;
+
+    fn model() -> ModelProto {
+        let tensor = TensorProto {
+            dims: vec![2],
+            data_type: 1,
+            name: "w".to_owned(),
+            data_location: Some(LOCATION_EXTERNAL),
+            ..Default::default()
+        };
+        ModelProto { graph: Some(GraphProto { initializer: vec![tensor], ..Default::default() }), ..Default::default() }
+    }
+
+    fn bytes_of(values: [f32; 2]) -> Vec<u8> {
+        values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
 
     #[test]
-    fn what_is_not_finished_leaves_nothing_behind() {
+    fn an_export_over_another_never_mixes_the_two() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.onnx");
-        let failing = TemporaryFile::write(&path, |out| {
-            out.write_all(b"half")?;
-            Err(FoldError::Disk(std::io::Error::other("disk full")))
-        });
-        assert!(failing.err().unwrap().to_string().contains("model.onnx: cannot be written: disk full"));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        TemporaryFile::write(&path, |out| Ok(out.write_all(b"whole")?)).unwrap().keep().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"whole");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let beside = folder.path().join("model.onnx_data");
+        fs::write(&beside, "of another graph").unwrap();
+        let stored = [Content::Stored("w".to_owned(), vec![2])];
+        let export = |values: [f32; 2], contents: &[Content]| {
+            let (_folder, weights) = weights_filled(&[("w", &[2], &values)]);
+            write_model(&path, model(), contents, &weights, 0)
+        };
+        let first = export([1.0, 2.0], &stored).unwrap();
+        let graph = fs::read(&path).unwrap();
+        assert_eq!(own_data_files(&path), BTreeSet::from([first[1].clone()]));
+        // Broken off: the old pair is whole.
+        assert!(export([3.0, 4.0], &[Content::Stored("absent".to_owned(), vec![2])]).is_err());
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&first[1]).unwrap()), (graph.clone(), bytes_of([1.0, 2.0])));
+        let second = export([3.0, 4.0], &stored).unwrap();
+        assert_ne!(first[1], second[1], "whoever has read the old graph never finds the new data");
+        assert_ne!(fs::read(&path).unwrap(), graph);
+        assert_eq!(fs::read(&second[1]).unwrap(), bytes_of([3.0, 4.0]));
+        assert!(!first[1].exists() && beside.exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 }

@@ -18,6 +18,8 @@ pub struct LoadOptions {
     pub provider: Provider,
     /// What matrix products are computed in.
     pub arithmetic: Arithmetic,
+    /// Reads the weights into memory instead of mapping their files.
+    pub copies_weights: bool,
     /// Computes a shared prompt anew in every row.
     pub without_prompt_cache: bool,
     /// Replaces the checkpoint's limit; at most its position embeddings.

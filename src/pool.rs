@@ -16,7 +16,7 @@ pub struct PoolingInputs {
 /// Weights over the tokens as sentence-transformers' `Pooling` sees them. `skipped` leading tokens (the prompt's, where
 /// `include_prompt` is false) count as padding.
 pub fn pooling_inputs(modes: &[PoolingMode], batch: &PaddedBatch, skipped: usize) -> PoolingInputs {
-    let summed: Vec<PoolingMode> = modes.iter().copied().filter(|mode| *mode != PoolingMode::Max).collect();
+    let summed: Vec<PoolingMode> = modes.iter().copied().filter(|mode| mode.is_sum()).collect();
     let mut weights = vec![0.0; batch.rows * summed.len() * batch.length];
     let mut rows = weights.chunks_exact_mut(batch.length);
     for &length in &batch.lengths {
@@ -24,7 +24,7 @@ pub fn pooling_inputs(modes: &[PoolingMode], batch: &PaddedBatch, skipped: usize
             weigh(mode, row, skipped.min(length), length);
         }
     }
-    let bias = modes.contains(&PoolingMode::Max).then(|| {
+    let bias = modes.iter().any(|mode| !mode.is_sum()).then(|| {
         let rows = batch.lengths.iter();
         rows.flat_map(|&length| (0..batch.length).map(move |at| visibility(at, skipped.min(length), length))).collect()
     });
@@ -68,10 +68,11 @@ pub fn pool_hidden_states(
     for (row, tokens) in hidden_states.chunks_exact(batch.length * hidden_size).enumerate() {
         for mode in modes {
             let start = pooled.len();
-            if *mode == PoolingMode::Max {
+            if !mode.is_sum() {
                 pooled.resize(start + hidden_size, f32::NEG_INFINITY);
                 let bias = inputs.bias.iter().flat_map(|bias| &bias[row * batch.length..]);
-                for (token, bias) in tokens.chunks_exact(hidden_size).zip(bias) {
+                // What padding's states are does not matter, not even NaN.
+                for (token, bias) in tokens.chunks_exact(hidden_size).zip(bias).filter(|(_, bias)| **bias == 0.0) {
                     // Not f32::max, which would lose a NaN.
                     let larger = |sum: &mut f32, value: f32| {
                         if value > *sum || value.is_nan() {
@@ -92,18 +93,28 @@ pub fn pool_hidden_states(
     pooled
 }
 
+/// A vector with a component that is NaN or infinite.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotFinite;
+
 /// Writes the first `target.len()` components of a pooled vector, scaled to length 1 where asked. A vector of length 0
 /// stays 0 (as in torch's `normalize`, which divides by at least 1e-12).
-pub fn finish_row(pooled: &[f32], normalize: bool, target: &mut [f32]) {
+pub fn finish_row(pooled: &[f32], normalize: bool, target: &mut [f32]) -> Result<(), NotFinite> {
     let kept = &pooled[..target.len()];
+    // In float64 no sum of float32's squares overflows, so this one is finite exactly where every component is.
+    let squares = kept.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>();
+    if !squares.is_finite() {
+        return Err(NotFinite);
+    }
     if !normalize {
         target.copy_from_slice(kept);
-        return;
+        return Ok(());
     }
-    let norm = kept.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>().sqrt().max(1e-12);
+    let norm = squares.sqrt().max(1e-12);
     for (slot, value) in target.iter_mut().zip(kept) {
         *slot = (f64::from(*value) / norm) as f32;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -152,13 +163,36 @@ mod tests {
     #[test]
     fn rows_are_cut_before_they_are_normalised() {
         let mut target = [0.0; 2];
-        finish_row(&[3.0, 4.0, 12.0], true, &mut target);
+        finish_row(&[3.0, 4.0, 12.0], true, &mut target).unwrap();
         assert_eq!(target, [0.6, 0.8]);
-        finish_row(&[3.0, 4.0, 12.0], false, &mut target);
+        finish_row(&[3.0, 4.0, 12.0], false, &mut target).unwrap();
         assert_eq!(target, [3.0, 4.0]);
-        finish_row(&[0.0, 0.0], true, &mut target);
+        finish_row(&[0.0, 0.0], true, &mut target).unwrap();
         assert_eq!(target, [0.0, 0.0]);
-        finish_row(&[f32::MAX, f32::MAX], true, &mut target);
+        finish_row(&[f32::MAX, f32::MAX], true, &mut target).unwrap();
         assert!((target[0] - 0.5_f32.sqrt()).abs() < 1e-7, "squares of large values do not overflow");
+    }
+
+    #[test]
+    fn one_component_that_is_no_number_refuses_the_row() {
+        let mut target = [7.0; 2];
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for normalize in [true, false] {
+                assert_eq!(finish_row(&[3.0, bad], normalize, &mut target), Err(NotFinite));
+                assert_eq!(target, [7.0, 7.0], "nothing is written");
+                finish_row(&[3.0, 4.0, bad], normalize, &mut [0.0; 2]).expect("what is cut off does not count");
+            }
+        }
+    }
+
+    #[test]
+    fn padding_that_is_no_number_pools_nothing() {
+        let modes = [PoolingMode::Max, PoolingMode::Mean];
+        let padded = batch(&[1], 2);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let states = [-1.0, 2.0, bad, bad];
+            let pooled = pool_hidden_states(&states, &modes, &padded, &pooling_inputs(&modes, &padded, 0));
+            assert_eq!(pooled, [-1.0, 2.0, -1.0, 2.0]);
+        }
     }
 }

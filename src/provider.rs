@@ -1,28 +1,23 @@
 //! A provider's name in, an engine that really runs on it out. A provider that was asked for by name is there, has taken
-//! the graph, and gives the vectors that the CPU gives; else it is an error. "auto" takes CUDA where all that holds, and
-//! the CPU otherwise.
+//! the graph, and gives the vectors that the CPU gives (`proof.rs`); else it is an error. "auto" is the CPU.
 
 use std::str::FromStr;
 
-use crate::batch::PaddedBatch;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::graph::Arithmetic;
-use crate::graph::proto::ElementType;
+use crate::graph::folding::FloatType;
 use crate::model::Spec;
-use crate::prefix::Prefix;
+use crate::proof::Proof;
 use crate::runtime::Runtime;
 
-/// The text whose vector a provider must agree with the CPU on.
-pub const PROOF_TEXT: &str = "The ferry to the island leaves twice a day, when the weather allows it.";
-/// The least cosine between a provider's vector and the CPU's. Float16 over many layers stays above 0.999; a kernel
-/// that computes something else does not come near.
-const LEAST_COSINE: f64 = 0.99;
+/// Tokens of the longer row that CUDA is proven with, unless the model's own limit is less.
+const CUDA_PROOF_TOKENS: usize = 512;
 
 /// What runs the graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Provider {
-    /// CUDA where it works, else the CPU.
+    /// The CPU: no accelerator has been run yet by those who would have to answer for taking it unasked.
     #[default]
     Auto,
     /// ONNX Runtime's CPU provider.
@@ -62,125 +57,122 @@ impl FromStr for Provider {
     }
 }
 
-/// A row, and the pooled vector that the CPU provider makes of it.
-pub struct Proof {
-    /// The row, not padded.
-    pub batch: PaddedBatch,
-    expected: Vec<f32>,
+/// What runs graphs of fixed shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixedShapes {
+    /// CoreML.
+    CoreMl,
+    /// The CPU provider in its stead.
+    CoreMlOnCpu,
 }
 
-impl Proof {
-    /// What the CPU makes of the row; its session is closed again.
-    fn on_cpu(spec: &Spec, runtime: &Runtime, threads: usize, ids: &[i32]) -> Result<Self> {
-        let batch = PaddedBatch::single(ids);
-        let expected = pooled(&Engine::open(spec, runtime, Arithmetic::Float32, threads)?, &batch)?;
-        Ok(Proof { batch, expected })
-    }
-
-    /// Refuses a provider whose vector is not the CPU's. `place` says where it was computed.
-    pub fn check(&self, found: &[f32], provider: Provider, place: &str) -> Result<()> {
-        match difference(&self.expected, found) {
-            None => Ok(()),
-            Some(difference) => {
-                let problem = format!("its vector of a test text is not the CPU's, {place}: {difference}");
-                Err(Error::ProviderFailed { asked: provider.name().to_owned(), problem })
-            }
+impl FixedShapes {
+    /// The provider that callers ask for.
+    pub fn provider(self) -> Provider {
+        match self {
+            FixedShapes::CoreMl => Provider::CoreMl,
+            FixedShapes::CoreMlOnCpu => Provider::CoreMlOnCpu,
         }
     }
 }
 
-fn pooled(engine: &Engine, batch: &PaddedBatch) -> Result<Vec<f32>> {
-    let mut vector = Vec::new();
-    engine.run(batch, &Prefix::default(), 0, |rows| vector.extend_from_slice(rows))?;
-    Ok(vector)
+/// How a model is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// On the CPU provider, which needs no proof.
+    Cpu(Arithmetic),
+    /// On CUDA, once proven.
+    Cuda,
+    /// In graphs of fixed shape, each of them proven.
+    FixedShapes(FixedShapes, FloatType),
 }
 
-/// How two vectors differ, if they do beyond what rounding explains.
-fn difference(expected: &[f32], found: &[f32]) -> Option<String> {
-    if found.len() != expected.len() {
-        return Some(format!("{} components instead of {}", found.len(), expected.len()));
+impl Plan {
+    /// Refuses weights in memory where graphs read them from files of the cache.
+    pub fn check_copies(self, copies_weights: bool) -> Result<()> {
+        match self {
+            Plan::FixedShapes(provider, _) if copies_weights => {
+                let name = provider.provider().name();
+                let expected = format!("True with provider={name:?}, whose graphs read files of the cache");
+                Err(Error::Argument { argument: "memory_map", found: "False".to_owned(), expected })
+            }
+            Plan::FixedShapes(..) | Plan::Cpu(_) | Plan::Cuda => Ok(()),
+        }
     }
-    let broken = found.iter().filter(|value| !value.is_finite()).count();
-    if broken > 0 {
-        return Some(format!("{broken} of {} components are NaN or infinite", found.len()));
+
+    /// What the CPU provider itself is to compute in, where it is the plan.
+    pub fn on_cpu(self) -> Option<Arithmetic> {
+        match self {
+            Plan::Cpu(arithmetic) => Some(arithmetic),
+            Plan::Cuda | Plan::FixedShapes(..) => None,
+        }
     }
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
-    let cosine = dot(expected, found) / (dot(expected, expected) * dot(found, found)).sqrt();
-    // A vector of zeros has no cosine: NaN, which is not at least anything.
-    let agrees = cosine >= LEAST_COSINE || expected == found;
-    (!agrees).then(|| format!("their cosine is {cosine:.4}, less than {LEAST_COSINE}"))
 }
 
-/// The provider to be proven, or nothing where the CPU is to run the graph as always.
-pub fn choose(asked: Provider, arithmetic: Arithmetic, runtime: &Runtime) -> Result<Option<Provider>> {
-    let on_coreml = matches!(asked, Provider::CoreMl | Provider::CoreMlOnCpu);
-    if arithmetic == Arithmetic::Float16 && !on_coreml {
-        return Err(Error::Argument {
-            argument: "dtype",
-            found: "\"float16\"".to_owned(),
-            expected: format!("\"float32\" with provider={:?}; float16 is for provider=\"coreml\"", asked.name()),
-        });
-    }
-    if arithmetic == Arithmetic::Int8 && !matches!(asked, Provider::Auto | Provider::Cpu) {
-        return Err(Error::Argument {
-            argument: "dtype",
-            found: "\"int8\"".to_owned(),
-            expected: format!("\"float32\" with provider={:?}; int8 is for the CPU", asked.name()),
-        });
-    }
-    let there = runtime.providers();
-    match asked {
-        Provider::Auto if arithmetic == Arithmetic::Int8 => Ok(None),
-        Provider::Cpu => Ok(None),
-        Provider::Auto => Ok(there.contains(&Provider::Cuda).then_some(Provider::Cuda)),
-        Provider::CoreMlOnCpu => Ok(Some(asked)),
-        Provider::Cuda | Provider::CoreMl if there.contains(&asked) => Ok(Some(asked)),
-        Provider::Cuda | Provider::CoreMl => {
+/// How to run what was asked for, where `there` are the runtime's providers.
+pub fn choose(asked: Provider, arithmetic: Arithmetic, there: &[Provider]) -> Result<Plan> {
+    let refused = |found: &str, is_for: &str| Error::Argument {
+        argument: "dtype",
+        found: format!("{found:?}"),
+        expected: format!("\"float32\" with provider={:?}; {found} is for {is_for}", asked.name()),
+    };
+    let fixed = |provider: FixedShapes| match arithmetic {
+        Arithmetic::Float32 => Ok(Plan::FixedShapes(provider, FloatType::Float32)),
+        Arithmetic::Float16 => Ok(Plan::FixedShapes(provider, FloatType::Float16)),
+        Arithmetic::Int8 => Err(refused("int8", "the CPU")),
+    };
+    let plan = match asked {
+        Provider::Auto | Provider::Cpu => match arithmetic {
+            Arithmetic::Float32 | Arithmetic::Int8 => Ok(Plan::Cpu(arithmetic)),
+            Arithmetic::Float16 => Err(refused("float16", "provider=\"coreml\"")),
+        },
+        Provider::Cuda => match arithmetic {
+            Arithmetic::Float32 => Ok(Plan::Cuda),
+            Arithmetic::Float16 => Err(refused("float16", "provider=\"coreml\"")),
+            Arithmetic::Int8 => Err(refused("int8", "the CPU")),
+        },
+        Provider::CoreMl => fixed(FixedShapes::CoreMl),
+        Provider::CoreMlOnCpu => fixed(FixedShapes::CoreMlOnCpu),
+    }?;
+    let is_there = match asked {
+        Provider::Auto | Provider::Cpu | Provider::CoreMlOnCpu => true,
+        Provider::Cuda | Provider::CoreMl => there.contains(&asked),
+    };
+    match is_there {
+        true => Ok(plan),
+        false => {
             let names: Vec<String> = there.iter().map(|provider| format!("{:?}", provider.name())).collect();
             Err(Error::Provider { asked: asked.name().to_owned(), available: names.join(", ") })
         }
     }
 }
 
-/// Opens the model on a provider and proves it on a row; falls back to the CPU only where `may_fall_back`.
-pub fn open_proven(
-    spec: &Spec,
-    runtime: &Runtime,
-    threads: usize,
-    (provider, arithmetic): (Provider, Arithmetic),
-    proof_ids: &[i32],
-    may_fall_back: bool,
-) -> Result<Engine> {
-    let element = if arithmetic == Arithmetic::Float16 { ElementType::Float16 } else { ElementType::Float32 };
-    let on_cpu = || Proof::on_cpu(spec, runtime, threads, proof_ids);
-    let opened = match provider {
-        Provider::Cuda => open_on_cuda(spec, runtime, threads, on_cpu),
-        _ => Engine::open_bucketed(spec, runtime, threads, (provider, element), on_cpu()?),
-    };
-    match opened {
-        Err(Error::ProviderFailed { .. }) if may_fall_back => Engine::open(spec, runtime, Arithmetic::Float32, threads),
-        opened => opened,
+/// Opens the model as planned; what is not the CPU itself proves itself first.
+pub fn open_proven(spec: &Spec, runtime: &Runtime, threads: usize, plan: Plan, proof: Proof) -> Result<Engine> {
+    match plan {
+        Plan::Cpu(arithmetic) => Engine::open(spec, runtime, arithmetic, threads),
+        Plan::Cuda => open_on_cuda(spec, runtime, threads, &proof),
+        Plan::FixedShapes(provider, element) => {
+            Engine::open_bucketed(spec, runtime, threads, (provider, element), proof)
+        }
     }
 }
 
-/// The CPU's vector is asked for only where CUDA has opened the model.
-fn open_on_cuda(
-    spec: &Spec,
-    runtime: &Runtime,
-    threads: usize,
-    proof: impl FnOnce() -> Result<Proof>,
-) -> Result<Engine> {
+/// The CPU's vectors are asked for only where CUDA has opened the model.
+fn open_on_cuda(spec: &Spec, runtime: &Runtime, threads: usize, proof: &Proof) -> Result<Engine> {
     let failed = |error: Error| match error {
-        Error::Session { source, .. } | Error::Inference { source, .. } => {
+        Error::Session { source, .. } | Error::Inference { source, .. } | Error::Memory { source, .. } => {
             let problem = source.to_string().trim_end().to_owned();
             Error::ProviderFailed { asked: Provider::Cuda.name().to_owned(), problem }
         }
         other => other,
     };
     let engine = Engine::open(spec, &runtime.on_cuda(), Arithmetic::Float32, threads).map_err(failed)?;
-    let proof = proof()?;
-    let found = pooled(&engine, &proof.batch).map_err(failed)?;
-    proof.check(&found, Provider::Cuda, "on the first GPU")?;
+    let longest = spec.max_length.value.min(CUDA_PROOF_TOKENS);
+    for row in proof.rows(&[proof.tokens().min(longest), longest])? {
+        let found = engine.pooled(&row.batch).map_err(failed)?;
+        row.check(&found, FloatType::Float32, Provider::Cuda, "on the first GPU")?;
+    }
     Ok(engine)
 }
 
@@ -189,22 +181,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounding_passes_and_other_vectors_do_not() {
-        let expected = [3.0, 4.0, 0.0];
-        assert_eq!(difference(&expected, &[3.01, 3.99, 0.02]), None);
-        assert_eq!(difference(&[0.0; 3], &[0.0; 3]), None);
-        let message = |found: &[f32]| difference(&expected, found).unwrap();
-        assert_eq!(message(&[f32::NAN, 4.0, f32::INFINITY]), "2 of 3 components are NaN or infinite");
-        assert_eq!(message(&[4.0, 3.0, 0.0]), "their cosine is 0.9600, less than 0.99");
-        assert_eq!(message(&[0.0; 3]), "their cosine is NaN, less than 0.99");
-        assert_eq!(message(&[3.0, 4.0]), "2 components instead of 3");
-    }
-
-    #[test]
     fn names_come_back() {
         for name in ["auto", "cpu", "cuda", "coreml", "coreml-on-cpu"] {
             assert_eq!(name.parse::<Provider>().unwrap().name(), name);
         }
         assert!("CoreML".parse::<Provider>().unwrap_err().to_string().contains("provider=\"CoreML\": expected"));
+    }
+
+    #[test]
+    fn auto_is_the_cpu_whatever_the_runtime_has() {
+        let there = [Provider::Auto, Provider::Cpu, Provider::Cuda, Provider::CoreMl];
+        for arithmetic in [Arithmetic::Float32, Arithmetic::Int8] {
+            assert_eq!(choose(Provider::Auto, arithmetic, &there).unwrap(), Plan::Cpu(arithmetic));
+        }
+        assert_eq!(choose(Provider::Cuda, Arithmetic::Float32, &there).unwrap(), Plan::Cuda);
+        let fixed = Plan::FixedShapes(FixedShapes::CoreMl, FloatType::Float16);
+        assert_eq!(choose(Provider::CoreMl, Arithmetic::Float16, &there).unwrap(), fixed);
+        let refusal = choose(Provider::Cuda, Arithmetic::Float32, &there[..2]).unwrap_err().to_string();
+        assert_eq!(refusal, "provider \"cuda\" is not available; available: \"auto\", \"cpu\"");
     }
 }

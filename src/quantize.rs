@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::error::{Error, Result};
+use crate::memory::filled;
 use crate::tensors::TensorReader;
 use crate::weights::Weights;
 
@@ -71,9 +72,10 @@ pub fn quantize_all(weights: &Weights, matrices: &[Matrix], threads: usize) -> R
 fn quantize(tensors: &mut TensorReader<'_>, matrix: &Matrix, limit: f32) -> Result<QuantizedMatrix> {
     let Matrix { tensor, outputs, inputs } = matrix;
     let mapped = tensors.tensor(tensor, &[*outputs, *inputs])?;
-    let mut values = vec![0_i8; outputs * inputs];
-    let mut scales = vec![0.0_f32; *outputs];
-    let mut block = vec![0_i8; BLOCK * inputs];
+    let purpose = || format!("for tensor `{tensor}` in int8");
+    let mut values = filled(outputs * inputs, 0_i8, purpose)?;
+    let mut scales = filled(*outputs, 0.0_f32, purpose)?;
+    let mut block = filled(BLOCK * inputs, 0_i8, purpose)?;
     for first in (0..*outputs).step_by(BLOCK) {
         let count = BLOCK.min(outputs - first);
         let numbers = mapped.rows(first..first + count);

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use ort::environment::Environment;
 use ort::ep::coreml::{ComputeUnits, ModelFormat};
@@ -14,8 +14,11 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 
 use crate::error::{Error, Result};
-use crate::graph::proto::ElementType;
-use crate::provider::Provider;
+use crate::graph::folding::FloatType;
+use crate::held::Copy;
+use crate::memory;
+use crate::provider::{FixedShapes, Provider};
+use crate::windows_path::usual_form;
 
 /// Names a library file instead of the wheel's, as the `ort` crate's own users know it.
 const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -30,6 +33,7 @@ pub struct Runtime {
     library: PathBuf,
     version: String,
     cuda: bool,
+    copies_weights: bool,
 }
 
 impl Runtime {
@@ -40,16 +44,22 @@ impl Runtime {
             return Ok(runtime.clone());
         }
         let library = find_library(folders)?;
-        let refusal = |problem: String| Error::Runtime { problem, looked_in: library.display().to_string() };
+        let refusal = |error: &dyn std::error::Error| {
+            let problem = format!("{error}{}", loader_message(&library).unwrap_or_default());
+            match memory::is_said_in(&problem) {
+                true => Error::Memory { purpose: "to load ONNX Runtime".to_owned(), source: problem.into() },
+                false => Error::Runtime { problem, looked_in: library.display().to_string() },
+            }
+        };
         let environment = ort::init_from(&library)
-            .map_err(|error| refusal(error.to_string()))?
+            .map_err(|error| refusal(&error))?
             .with_name("ironvec")
             .with_telemetry(false)
             .build()
-            .map_err(|error| refusal(error.to_string()))?;
+            .map_err(|error| refusal(&error))?;
         environment.set_log_level(LogLevel::Error);
         let version = library_version(&library).unwrap_or_else(|| "unknown".to_owned());
-        let runtime = Runtime { environment, library, version, cuda: false };
+        let runtime = Runtime { environment, library, version, cuda: false, copies_weights: false };
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
@@ -67,6 +77,16 @@ impl Runtime {
     /// The same library, whose sessions run on the first NVIDIA GPU.
     pub fn on_cuda(&self) -> Self {
         Runtime { cuda: true, ..self.clone() }
+    }
+
+    /// The same library, whose sessions hold copies of their weights instead of mapping files.
+    pub fn with_copies(&self, copies_weights: bool) -> Self {
+        Runtime { copies_weights, ..self.clone() }
+    }
+
+    /// Whether sessions hold copies of their weights.
+    pub fn copies_weights(&self) -> bool {
+        self.copies_weights
     }
 
     /// What sessions of this runtime run on.
@@ -88,40 +108,42 @@ impl Runtime {
         &self,
         path: &Path,
         threads: usize,
-        provider: Provider,
-        element: ElementType,
+        provider: FixedShapes,
+        element: FloatType,
     ) -> Result<Session, ort::Error> {
         // Even the basic optimisations join MatMul and Add to a Gemm whose weight CoreML writes into the model's text.
         let mut builder = self.builder(threads, GraphOptimizationLevel::Disable)?;
-        if provider != Provider::CoreMl {
-            return builder.commit_from_file(path);
+        match provider {
+            FixedShapes::CoreMlOnCpu => return builder.commit_from_file(path),
+            FixedShapes::CoreMl => {}
         }
         let units = match element {
-            ElementType::Float16 => ComputeUnits::CPUAndNeuralEngine,
-            _ => ComputeUnits::CPUAndGPU,
+            FloatType::Float16 => ComputeUnits::CPUAndNeuralEngine,
+            FloatType::Float32 => ComputeUnits::CPUAndGPU,
         };
         let coreml = ep::CoreML::default()
             .with_model_format(ModelFormat::MLProgram)
             .with_static_input_shapes(true)
             .with_compute_units(units)
-            .with_model_cache_dir(path.parent().unwrap_or(Path::new(".")).display())
+            .with_model_cache_dir(utf8(path.parent().unwrap_or(Path::new(".")))?)
             .build()
             .error_on_failure();
         builder.with_execution_providers([coreml])?.with_disable_cpu_fallback()?.commit_from_file(path)
     }
 
-    /// Opens a session on a model in memory whose external data lies in `data_folder`. Its graph is ours and fused where
-    /// that pays: only constants are folded, for the runtime's own fusions would undo choices that were measured.
+    /// Opens a session on a model in memory whose external data lies in `data_folder`, or in `copies`, which must outlive
+    /// it. Its graph is ours and fused where that pays: only constants are folded, for the runtime's own fusions would undo
+    /// choices that were measured.
     pub fn open(
         &self,
         model: &[u8],
         data_folder: &Path,
         given: Vec<Initializer>,
+        copies: &[Copy],
         threads: usize,
     ) -> Result<Session, ort::Error> {
-        let folder = data_folder.to_string_lossy();
-        let mut builder = self
-            .builder(threads, GraphOptimizationLevel::Level1)?
+        let folder = utf8(data_folder)?;
+        let mut builder = with_copies(self.builder(threads, GraphOptimizationLevel::Level1)?, copies)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
         for initializer in given {
             builder = builder.with_external_initializer(initializer.name, initializer.value)?;
@@ -129,14 +151,14 @@ impl Runtime {
         builder.commit_from_memory(model)
     }
 
-    /// Opens a session on an ONNX file; its external data lies beside it.
-    pub fn open_file(&self, path: &Path, threads: usize) -> Result<Session, ort::Error> {
-        self.builder(threads, GraphOptimizationLevel::All)?.commit_from_file(path)
+    /// Opens a session on an ONNX file; its external data lies beside it, or in `copies`, which must outlive the session.
+    pub fn open_file(&self, path: &Path, copies: &[Copy], threads: usize) -> Result<Session, ort::Error> {
+        with_copies(self.builder(threads, GraphOptimizationLevel::All)?, copies)?.commit_from_file(path)
     }
 
     /// Opens a session that is not to be run but to tell the shapes of its outputs. External data is in `data_folder`.
     pub fn open_for_shapes(&self, model: &[u8], data_folder: &Path) -> Result<Session, ort::Error> {
-        let folder = data_folder.to_string_lossy();
+        let folder = utf8(data_folder)?;
         // Folding constants makes more shapes known; in 1.21, inference alone does not look through `Shape`.
         self.builder(1, GraphOptimizationLevel::Level1)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
@@ -160,6 +182,13 @@ impl Runtime {
     }
 }
 
+fn with_copies(builder: SessionBuilder, copies: &[Copy]) -> Result<SessionBuilder, ort::Error> {
+    let add = |builder: SessionBuilder, (name, bytes): &Copy| {
+        Ok(builder.with_external_initializer_file_in_memory(name, Arc::clone(bytes))?)
+    };
+    copies.iter().try_fold(builder, add)
+}
+
 /// A weight that is given to a session rather than read from a file.
 pub struct Initializer {
     name: String,
@@ -174,6 +203,19 @@ impl Initializer {
     {
         Ok(Initializer { name, value: Tensor::from_array((shape, values))?.into_dyn() })
     }
+}
+
+/// A folder as ONNX Runtime takes it within its settings: as text.
+fn utf8(folder: &Path) -> Result<&str, ort::Error> {
+    let refusal = || format!("{}: its name is not UTF-8, which ONNX Runtime needs", folder.display());
+    folder.to_str().ok_or_else(|| ort::Error::new(refusal()))
+}
+
+/// Why the system does not load the library, if it does not: `ort` says only that it failed.
+fn loader_message(library: &Path) -> Option<String> {
+    // SAFETY: `ort` has tried the same before, with the same initialisers; a library that loads now is closed again.
+    let error = unsafe { libloading::Library::new(library) }.err()?;
+    std::error::Error::source(&error).map(|reason| format!(" ({reason})"))
 }
 
 /// What `OrtGetApiBase()->GetVersionString()` says; the library is loaded already, so this only counts one more user.
@@ -201,7 +243,7 @@ fn find_library(folders: &[PathBuf]) -> Result<PathBuf> {
     if let Some(named) = std::env::var_os(LIBRARY_VARIABLE).filter(|value| !value.is_empty()) {
         let path = PathBuf::from(named);
         return match path.is_file() {
-            true => fs::canonicalize(&path).or(Ok(path)),
+            true => fs::canonicalize(&path).map(usual_form).or(Ok(path)),
             false => Err(Error::Runtime {
                 problem: format!("{LIBRARY_VARIABLE} names a file that is not there"),
                 looked_in: path.display().to_string(),

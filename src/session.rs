@@ -5,12 +5,13 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{PrimitiveTensorElementType, TensorRef};
 
 use crate::batch::PaddedBatch;
 use crate::error::{Error, Result};
 use crate::graph::{OUTPUT, inputs};
+use crate::memory;
 use crate::pool::PoolingInputs;
 
 /// A session that several threads may take turns with.
@@ -82,27 +83,58 @@ pub fn run_options(batch: &PaddedBatch, wanted: OutputSelector) -> Result<RunOpt
     Ok(options)
 }
 
+/// The numbers of an output of our own graphs, refused where its shape is not the one that they are read by: what lies
+/// elsewhere than it is looked for is a wrong vector without a word.
+pub fn output<'o, T: PrimitiveTensorElementType>(
+    outputs: &'o SessionOutputs<'_>,
+    name: &str,
+    shape: &[usize],
+    batch: &PaddedBatch,
+) -> Result<&'o [T]> {
+    let Some(output) = outputs.get(name) else {
+        return Err(Error::Graph { problem: format!("no output `{name}`") });
+    };
+    let (found, values) = output.try_extract_tensor::<T>().map_err(inference_error(batch))?;
+    match is_shape(found, shape) {
+        true => Ok(values),
+        false => Err(Error::Graph { problem: format!("output `{name}` is of shape {found:?}, not {shape:?}") }),
+    }
+}
+
+/// Whether ONNX Runtime's shape is this one.
+pub fn is_shape(found: &[i64], expected: &[usize]) -> bool {
+    found.iter().map(|size| usize::try_from(*size)).eq(expected.iter().map(|size| Ok(*size)))
+}
+
 /// What a failed run is called.
 pub fn inference_error(batch: &PaddedBatch) -> impl Fn(ort::Error) -> Error + Copy {
     let (rows, length) = (batch.rows, batch.length);
-    move |source| Error::Inference { rows, length, source: source.into() }
+    move |source| match memory::is_missing(&source) {
+        true => Error::Memory { purpose: format!("to run {rows} rows x {length} tokens"), source: source.into() },
+        false => Error::Inference { rows, length, source: source.into() },
+    }
 }
 
 /// What a refused model is called.
 pub fn session_error(path: &Path) -> impl FnOnce(ort::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Session { path, source: source.into() }
+    move |source| match memory::is_missing(&source) {
+        true => Error::Memory { purpose: format!("to open {}", path.display()), source: source.into() },
+        false => Error::Session { path, source: source.into() },
+    }
 }
 
 /// An encoder (BERT), ready to run.
 pub struct EncoderSession {
     session: SharedSession,
+    /// P and H.
+    pooled: [usize; 2],
 }
 
 impl EncoderSession {
-    /// Takes over a session on a synthesised encoder graph.
-    pub fn new(session: Session) -> Self {
-        EncoderSession { session: SharedSession::new(session) }
+    /// Takes over a session on a synthesised encoder graph, which puts out (B, P, H); `pooled` is P and H.
+    pub fn new(session: Session, pooled: [usize; 2]) -> Self {
+        EncoderSession { session: SharedSession::new(session), pooled }
     }
 
     /// Runs a batch and hands its pooled rows, (B, P·H) one after the other, to `take` while they are still in the
@@ -117,11 +149,22 @@ impl EncoderSession {
         let options = run_options(batch, OutputSelector::no_default().with(OUTPUT)).map_err(failed)?;
         let mut session = self.session.lock();
         let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
-        let Some(output) = outputs.get(OUTPUT) else {
-            return Err(Error::Graph { problem: format!("no output `{OUTPUT}`") });
-        };
-        let (_, pooled) = output.try_extract_tensor::<f32>().map_err(failed)?;
-        take(pooled);
+        let [modes, width] = self.pooled;
+        take(output(&outputs, OUTPUT, &[batch.rows, modes, width], batch)?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_is_every_size_in_its_place() {
+        assert!(is_shape(&[2, 7, 32], &[2, 7, 32]) && is_shape(&[], &[]));
+        let others: [&[i64]; 5] = [&[7, 2, 32], &[2, 7], &[2, 7, 32, 1], &[2, 7, 31], &[2, 7, -1]];
+        for other in others {
+            assert!(!is_shape(other, &[2, 7, 32]), "{other:?}");
+        }
     }
 }

@@ -1,10 +1,8 @@
 //! Places of tensors in, their numbers out: the checkpoint's files, mapped, for what the host computes with weights
-//! itself (folding, embedding lookup). Refused: a file that has become shorter than its header says.
+//! itself (folding, embedding lookup). Refused: a file that has changed since its header was read.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use half::{bf16, f16};
@@ -17,7 +15,8 @@ use crate::weights::{TensorPlace, Weights};
 /// Maps each file of a checkpoint once.
 pub struct TensorReader<'w> {
     weights: &'w Weights,
-    maps: HashMap<PathBuf, Arc<Mmap>>,
+    /// By the number of the file.
+    maps: HashMap<usize, Arc<Mmap>>,
 }
 
 /// A tensor in its file, and what keeps the file mapped.
@@ -53,16 +52,11 @@ impl<'w> TensorReader<'w> {
     }
 
     fn map(&mut self, place: &TensorPlace) -> Result<Arc<Mmap>> {
-        let path = self.weights.data_folder().join(self.weights.location(place)?);
-        if let Some(map) = self.maps.get(&path) {
+        if let Some(map) = self.maps.get(&place.shard) {
             return Ok(map.clone());
         }
-        // SAFETY: the map is read-only. A file that another process truncates meanwhile could fault; checkpoints are
-        // replaced by renaming, and every reader of mapped weights rests on that.
-        let mapped = File::open(&path).and_then(|file| unsafe { Mmap::map(&file) });
-        let map =
-            Arc::new(mapped.map_err(|error| Error::malformed_by(&path, format!("cannot be read: {error}"), error))?);
-        self.maps.insert(path, map.clone());
+        let map = Arc::new(self.weights.file(place).map()?);
+        self.maps.insert(place.shard, map.clone());
         Ok(map)
     }
 }
@@ -97,6 +91,7 @@ impl MappedTensor {
 mod tests {
     use super::*;
     use crate::weights::testing::weights_of;
+    use std::fs::File;
 
     #[test]
     fn rows_are_cut_at_the_tensor() {
@@ -115,6 +110,6 @@ mod tests {
         let file = File::options().write(true).open(folder.path().join("model.safetensors")).unwrap();
         file.set_len(200).unwrap();
         let problem = TensorReader::new(&weights).tensor("a", &[4096]).err().unwrap().to_string();
-        assert!(problem.contains("has become shorter"), "{problem}");
+        assert!(problem.contains("model.safetensors: has 200 bytes, and had "), "{problem}");
     }
 }

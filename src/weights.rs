@@ -1,17 +1,21 @@
 //! Safetensors files in, tensor places out: name → (file, offset, length, dtype, shape). Nothing is copied; the file is
-//! mapped only while its header is read, and ONNX Runtime maps it again from the offsets found here. Every size in the
+//! mapped only while its header is read, and ONNX Runtime maps it again from the offsets found here. It stays open, so
+//! that a change can be told (`held.rs`). Every size in the
 //! header is checked against the file by the `safetensors` crate; dtypes other than 16- and 32-bit floats are refused
 //! where a tensor is asked for, so that integer buffers beside the weights do no harm.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::held::HeldFile;
 use crate::model::json::{JsonFile, is_absent};
+use crate::windows_path::{joined, usual_form};
 
 /// Where a tensor lies.
 #[derive(Debug, Clone)]
@@ -25,7 +29,7 @@ pub struct TensorPlace {
     /// Bytes.
     pub length: u64,
     /// Which of the checkpoint's files.
-    shard: usize,
+    pub shard: usize,
 }
 
 /// One file of a checkpoint.
@@ -36,6 +40,7 @@ struct Shard {
     /// The file with links followed: ONNX Runtime refuses external data that a link leads out of the folder, and the
     /// Hugging Face cache is made of such links.
     target: PathBuf,
+    file: Arc<HeldFile>,
 }
 
 /// The tensors of a checkpoint.
@@ -82,16 +87,18 @@ impl Weights {
                              the safetensors package"
                     .to_owned(),
             },
-            _ => Error::malformed_by(&path, format!("cannot be read: {error}"), error),
+            _ => Error::unreadable(&path, error),
         })?;
+        let target = usual_form(target);
+        let file = HeldFile::open(&path, &target)?;
         let shard = self.shards.len();
-        for (name, place) in read_header(&target, shard).map_err(|problem| problem.at(&path))? {
+        for (name, place) in read_header(&path, &file, shard)? {
             if self.tensors.contains_key(&name) {
                 return Err(Error::malformed(&path, format!("tensor `{name}` is in another of the files too")));
             }
             self.tensors.insert(name, place);
         }
-        self.shards.push(Shard { path, target });
+        self.shards.push(Shard { path, target, file: Arc::new(file) });
         Ok(())
     }
 
@@ -112,11 +119,22 @@ impl Weights {
 
     /// The external data location of a tensor: its file, relative to the data folder.
     pub fn location(&self, place: &TensorPlace) -> Result<String> {
-        let shard = &self.shards[place.shard];
+        self.location_of(&self.shards[place.shard])
+    }
+
+    fn location_of(&self, shard: &Shard) -> Result<String> {
         let relative = shard.target.strip_prefix(&self.data_folder).unwrap_or(&shard.target);
-        let parts: Option<Vec<&str>> = relative.iter().map(|part| part.to_str()).collect();
-        let parts = parts.ok_or_else(|| Error::malformed(&shard.path, "its name is not valid Unicode"))?;
-        Ok(parts.join("/"))
+        joined(relative).ok_or_else(|| Error::malformed(&shard.path, "its name is not valid Unicode"))
+    }
+
+    /// The files, open, each by its external data location.
+    pub fn held_files(&self) -> Result<Vec<(String, Arc<HeldFile>)>> {
+        self.shards.iter().map(|shard| Ok((self.location_of(shard)?, Arc::clone(&shard.file)))).collect()
+    }
+
+    /// The open file of a tensor.
+    pub fn file(&self, place: &TensorPlace) -> &Arc<HeldFile> {
+        &self.shards[place.shard].file
     }
 
     /// Whether a tensor of this name is there.
@@ -177,30 +195,6 @@ fn common_folder(shards: &[Shard]) -> PathBuf {
     common
 }
 
-/// What is wrong with a safetensors file, before its public name is attached.
-struct Problem {
-    what: String,
-    source: Option<crate::error::Source>,
-}
-
-impl Problem {
-    fn at(self, path: &Path) -> Error {
-        Error::Malformed { path: path.to_owned(), problem: self.what, source: self.source }
-    }
-}
-
-impl From<std::io::Error> for Problem {
-    fn from(error: std::io::Error) -> Self {
-        Problem { what: format!("cannot be read: {error}"), source: Some(error.into()) }
-    }
-}
-
-impl From<SafeTensorError> for Problem {
-    fn from(error: SafeTensorError) -> Self {
-        Problem { what: format!("not a valid safetensors file: {}", explain(&error)), source: Some(error.into()) }
-    }
-}
-
 /// The `safetensors` crate's errors in words that say what to do.
 fn explain(error: &SafeTensorError) -> String {
     use SafeTensorError as E;
@@ -218,23 +212,17 @@ fn explain(error: &SafeTensorError) -> String {
     }
 }
 
-fn read_header(path: &Path, shard: usize) -> Result<HashMap<String, TensorPlace>, Problem> {
-    // Before it is opened: a named pipe would block for ever.
-    if !fs::metadata(path)?.is_file() {
-        return Err(Problem { what: "not a regular file".to_owned(), source: None });
+fn read_header(path: &Path, file: &HeldFile, shard: usize) -> Result<HashMap<String, TensorPlace>> {
+    if file.length() == 0 {
+        return Err(Error::malformed(path, "the file is empty"));
     }
-    let file = File::open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Err(Problem { what: "the file is empty".to_owned(), source: None });
-    }
-    // SAFETY: the map is read-only and dropped on return. A file that another process truncates meanwhile could fault;
-    // checkpoints are replaced by renaming, and every reader of mapped weights rests on that.
-    let map = unsafe { memmap2::Mmap::map(&file)? };
+    let map = file.map()?;
     if map.starts_with(b"version https://git-lfs") {
-        let what = "a git-lfs pointer, not the weights: `git lfs pull` fetches them".to_owned();
-        return Err(Problem { what, source: None });
+        return Err(Error::malformed(path, "a git-lfs pointer, not the weights: `git lfs pull` fetches them"));
     }
-    let (header_length, metadata) = SafeTensors::read_metadata(&map)?;
+    let (header_length, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
+        Error::malformed_by(path, format!("not a valid safetensors file: {}", explain(&error)), error)
+    })?;
     let base = 8 + header_length as u64;
     Ok(metadata
         .tensors()

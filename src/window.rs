@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::error::{Error, Result};
+use crate::memory::room_for;
 use crate::options::OnTruncate;
 use crate::tokenize::{NumberedText, TextTokenizer, TokenRow};
 
@@ -25,9 +26,12 @@ pub struct DistinctTexts<'a> {
 
 impl<'a> DistinctTexts<'a> {
     /// Tells equal texts apart from new ones.
-    pub fn of<T: AsRef<str>>(texts: &'a [T]) -> Self {
-        let mut distinct = DistinctTexts { texts: Vec::with_capacity(texts.len()), copies: Vec::new() };
-        let mut first_of = HashMap::with_capacity(texts.len());
+    pub fn of<T: AsRef<str>>(texts: &'a [T]) -> Result<Self> {
+        let purpose = || format!("to tell {} texts apart", texts.len());
+        let mut distinct = DistinctTexts { texts: room_for(texts.len(), purpose)?, copies: Vec::new() };
+        let mut first_of = HashMap::new();
+        let reserved = first_of.try_reserve(texts.len());
+        reserved.map_err(|error| Error::Memory { purpose: purpose(), source: error.into() })?;
         for (index, text) in texts.iter().map(AsRef::as_ref).enumerate() {
             match first_of.entry(text) {
                 Entry::Vacant(entry) => {
@@ -37,7 +41,7 @@ impl<'a> DistinctTexts<'a> {
                 Entry::Occupied(entry) => distinct.copies.push((index, *entry.get())),
             }
         }
-        distinct
+        Ok(distinct)
     }
 }
 
@@ -54,11 +58,13 @@ impl Window<'_> {
     pub fn truncated(&self, max_length: usize, on_truncate: OnTruncate) -> Result<Vec<usize>> {
         let texts = self.texts.iter().map(|(text_index, _)| *text_index).zip(&self.rows);
         let longer: Vec<(usize, &TokenRow)> = texts.filter(|(_, row)| row.full_length > max_length).collect();
-        match longer.first() {
-            Some(&(text_index, row)) if on_truncate == OnTruncate::Refuse => {
+        match (on_truncate, longer.first()) {
+            (OnTruncate::Refuse, Some(&(text_index, row))) => {
                 Err(Error::TextTooLong { text_index, tokens: row.full_length, max_length })
             }
-            _ => Ok(longer.into_iter().map(|(text_index, _)| text_index).collect()),
+            (OnTruncate::Cut, _) | (OnTruncate::Refuse, None) => {
+                Ok(longer.into_iter().map(|(text_index, _)| text_index).collect())
+            }
         }
     }
 }
@@ -141,7 +147,7 @@ mod tests {
 
     #[test]
     fn equal_texts_are_kept_once() {
-        let distinct = DistinctTexts::of(&["a", "b", "a", "", "b", "a"]);
+        let distinct = DistinctTexts::of(&["a", "b", "a", "", "b", "a"]).unwrap();
         assert_eq!(distinct.texts, [(0, "a"), (1, "b"), (3, "")]);
         assert_eq!(distinct.copies, [(2, 0), (4, 1), (5, 0)]);
     }

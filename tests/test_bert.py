@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ironvec import Embedder
+from ironvec import Embedder, ModelError
 from kit import bert_reference
 from kit.checkpoints import MODULE_TYPES_5_4, MODULE_TYPES_6, Checkpoint, write_safetensors
 
@@ -154,10 +154,14 @@ def test_weights_behind_a_link_as_in_the_hub_cache(bert, tmp_path):
 @pytest.mark.parametrize(
     ("tensor", "poisoned"), [("pooler.dense.bias", False), ("encoder.layer.1.output.dense.bias", True)]
 )
-def test_nan_weights_give_nan_rows(bert, tensor, poisoned):
+def test_nan_weights_are_an_error_where_they_reach_a_vector(bert, tensor, poisoned):
     checkpoint = bert()
     tensors = {name: ("F32", values) for name, values in checkpoint.tensors.items()}
     tensors[tensor] = ("F32", np.full_like(checkpoint.tensors[tensor], np.nan))
     write_safetensors(checkpoint.folder / "model.safetensors", tensors)
-    vectors = Embedder(checkpoint.folder).encode(TEXTS)
-    assert np.isnan(vectors).all() if poisoned else np.isfinite(vectors).all()
+    model = Embedder(checkpoint.folder)
+    if poisoned:
+        with pytest.raises(ModelError, match=r"NaN or infinite components in the vector of texts\["):
+            model.encode(TEXTS)
+    else:
+        assert np.isfinite(model.encode(TEXTS)).all()

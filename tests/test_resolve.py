@@ -18,7 +18,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture(autouse=True)
 def places(tmp_path, monkeypatch):
     """An empty machine: every place a model could come from lies under `tmp_path`."""
-    for variable in ("IRONVEC_MODELS", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+    for variable in ("IRONVEC_MODELS", "IRONVEC_CACHE", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -144,6 +144,21 @@ def test_a_broken_cache_of_checked_files_is_replaced(places, package, content):
     assert same(resolve("tiny").folder, package)
     assert "weights.bin" in cache.read_text()
     assert os.listdir(cache.parent) == ["verified.json"]
+
+
+def test_checked_files_are_remembered_in_the_folder_that_is_named(places, package, monkeypatch):
+    monkeypatch.setenv("IRONVEC_CACHE", str(places / "own"))
+    resolve("tiny")
+    assert os.listdir(places / "own") == ["verified.json"]
+    assert not (places / "cache").exists()
+
+
+def test_without_a_cache_folder_files_are_checked_all_the_same(package, monkeypatch):
+    monkeypatch.setattr(ironvec.verified_files, "cache_folder", lambda: None)
+    assert same(resolve("tiny").folder, package)
+    (package / "weights.bin").write_bytes(b"tampered!")
+    with pytest.raises(ironvec.ModelError, match=r"weights\.bin: sha256 is"):
+        resolve("tiny")
 
 
 def test_an_unwritable_cache_only_costs_time(places, package):

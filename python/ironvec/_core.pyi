@@ -5,7 +5,10 @@ from typing import Any, TypedDict, final, type_check_only
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Embedder", "ModelError", "ProviderError", "inspect", "registry", "version"]
+__all__ = [
+    "Embedder", "ModelError", "ProviderError", "cache_entries", "cache_folder", "inspect", "registry",
+    "remove_cache_entry", "version",
+]  # fmt: skip
 
 class ModelError(Exception):
     """A model file that is there but broken or unsupported: names the file and the field or tensor."""
@@ -94,6 +97,29 @@ def registry() -> dict[str, RegistryEntry]:
 def version() -> str:
     """The crate's version, which is the package's."""
 
+@type_check_only
+class CacheEntry(TypedDict):
+    """What CoreML's cache keeps for one model in one dtype."""
+
+    name: str
+    folder: str
+    model: str
+    """The checkpoint's folder; empty where the entry does not say."""
+    dtype: str
+    bytes: int
+    used: float
+    """When a process last opened it, in seconds since the epoch."""
+    in_use: bool
+
+def cache_folder() -> str | None:
+    """Where the cache is, whether it exists or not. None: nothing names a place."""
+
+def cache_entries() -> list[CacheEntry]:
+    """What is in the cache, the entry used last first."""
+
+def remove_cache_entry(name: str) -> bool:
+    """Removes an entry. False: a process has it open, or it is not there."""
+
 @final
 class Embedder:
     """One loaded model. Any number of threads may call it; it must not be called in a forked child."""
@@ -110,6 +136,7 @@ class Embedder:
         threads: int | None = None,
         file_name: str | None = None,
         prompt_cache: bool = True,
+        memory_map: bool = True,
     ) -> Embedder: ...
     @property
     def dimension(self) -> int: ...

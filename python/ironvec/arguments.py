@@ -27,15 +27,21 @@ class Texts(NamedTuple):
 
 
 def as_texts(texts: object) -> Texts:
-    """Takes a str, a list, tuple, 1-D array, pandas Series, or any other ordered iterable."""
+    """Takes a str, a list, tuple, 1-D array, Series, Arrow array, or any other ordered iterable."""
     if isinstance(texts, str):
         return Texts([texts], True)
     if isinstance(texts, list):
         return Texts(texts, False)
     iterable = refuse_other_than_texts(texts)
     # Arrays and Series: tolist gives Python strings, where iterating would give NumPy or Arrow scalars.
-    to_list = getattr(iterable, "tolist", None)
-    return Texts(list(iterable) if to_list is None else to_list(), False)
+    # Arrow's chunked arrays have to_pylist alone.
+    for method in ("tolist", "to_pylist"):
+        if (to_list := getattr(iterable, method, None)) is not None:
+            rows = to_list()
+            if not isinstance(rows, list):
+                raise TypeError(f"texts.{method}() gave {type(rows).__name__}, not a list; {_EXPECTED_TEXTS}")
+            return Texts(rows, False)
+    return Texts(list(iterable), False)
 
 
 def refuse_other_than_texts(texts: object) -> Iterable[Any]:
@@ -48,9 +54,11 @@ def refuse_other_than_texts(texts: object) -> Iterable[Any]:
         raise TypeError(f"texts is a mapping ({type(texts).__name__}); {_EXPECTED_TEXTS}: pass its values or its keys")
     if isinstance(texts, (set, frozenset)):
         raise TypeError(f"texts is a {type(texts).__name__}, which has no order for the rows; {_EXPECTED_TEXTS}")
-    if hasattr(texts, "columns"):
+    # Looked up without asking for it: the columns of a lazy table are computed, or warned of.
+    if hasattr(type(texts), "columns") or "columns" in getattr(texts, "__dict__", ()):
         # Iterating over a DataFrame gives its column names: embeddings of the wrong texts, without an error.
-        raise TypeError(f"texts is a table ({type(texts).__name__}); pass one column of it")
+        column = "one column of it, collected" if hasattr(type(texts), "collect") else "one column of it"
+        raise TypeError(f"texts is a table ({type(texts).__name__}); pass {column}")
     if isinstance(texts, np.ndarray) and texts.ndim != 1:
         raise TypeError(f"texts is an array of shape {texts.shape}; expected one dimension")
     if not isinstance(texts, Iterable):
@@ -111,7 +119,11 @@ def check_other_keywords(function: str, keywords: dict[str, Any], provider: str)
         elif name == "convert_to_tensor":
             fits, does = value is False, "it returns NumPy arrays; use torch.from_numpy(...) on the result"
         elif name == "output_value":
-            fits, does = value == "sentence_embedding", 'it returns "sentence_embedding" only'
+            # Nothing but a str: an array would be compared item by item.
+            fits, does = (
+                isinstance(value, str) and value == "sentence_embedding",
+                'it returns "sentence_embedding" only',
+            )
         elif name == "device":
             # "cuda:0" and torch.device("cuda", 0) are the device that provider "cuda" uses.
             fits = value is None or (not isinstance(value, list) and str(value) in (provider, f"{provider}:0"))

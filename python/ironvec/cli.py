@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
 
 from . import ModelError, ProviderError, __version__
+from .cache_command import add_cache_command, cache_command
 from .demo import demo
 from .inspection import as_text, inspect
+from .terminal import leave_stdout, print_error, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     options = _parser().parse_args(arguments)
+    if sys.stdout is None:
+        print_error("stdout is closed, and there is nowhere to write to")
+        return 1
     try:
         code = _run(options)
         sys.stdout.flush()
         return code
     except BrokenPipeError:
         # The reader has left (`| head`). What is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_stdout()
         return 1
     except (OSError, ModelError, ProviderError, ValueError) as error:
-        sys.stdout.flush()
-        print(f"ironvec: error: {_printable(str(error), sys.stderr)}", file=sys.stderr)
+        leave_stdout()
+        print_error(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
@@ -40,13 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "inspect":
         return _inspect(options)
+    if options.command == "cache":
+        text, code = cache_command(options)
+        print(_printable(text, sys.stdout))
+        return code
     return demo(options.model)
 
 
 def _inspect(options: argparse.Namespace) -> int:
     report = inspect(options.model, dimensions=dict(options.fix), shapes=dict(options.shape))
     text = json.dumps(report, indent=2) if options.json else as_text(options.model, report)
-    print(_printable(text, sys.stdout))
+    print(printable(text, sys.stdout))
     return 0
 
 
@@ -87,10 +94,5 @@ def _parser() -> argparse.ArgumentParser:
         help="give an input a shape: --shape input_ids=1,64",
     )  # fmt: skip
     command.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_cache_command(commands)
     return parser
-
-
-def _printable(message: str, stream: TextIO) -> str:
-    """The message with what the terminal cannot show escaped, so that reporting an error is not one itself."""
-    encoding = getattr(stream, "encoding", None) or "ascii"
-    return message.encode(encoding, "backslashreplace").decode(encoding)

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import Embedder, __version__
 from .resolve import resolve
+from .terminal import print_error
 
 SENTENCES = ("What is the capital of France?", "Paris is the capital of France.", "How do I cook pasta?")
 
@@ -88,7 +89,7 @@ def demo(model_name: str) -> int:
 
     # Written so that NaN fails too.
     if not similar > different:
-        print("ironvec: error: the two sentences about Paris are not the closer pair", file=sys.stderr)
+        print_error("the two sentences about Paris are not the closer pair")
         return 1
     return 0
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 
+from .cache_files import write_whole
 from .hub_cache import (
     Repository,
     absent,
@@ -22,13 +23,15 @@ from .hub_cache import (
     read_model_type,
     remember_listing,
     weight_files,
-    write_whole,
 )
 
 _HUB_ID = re.compile(r"[A-Za-z0-9._-]{1,96}(/[A-Za-z0-9._-]{1,96})?")
 _TRUE = ("1", "ON", "YES", "TRUE")
-# The packages whose errors huggingface_hub lets through, by release: requests, later httpx, later httpx2.
-_TRANSPORTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3", "hf_xet")
+# The packages whose errors huggingface_hub lets through, by release: httpx, later httpx2.
+_TRANSPORTS = ("httpx", "httpx2", "httpcore", "httpcore2", "hf_xet")
+# Tries at a file that the server cuts short, each from what has arrived: huggingface_hub 1.0 leaves that to callers,
+# later releases go on by themselves.
+_ATTEMPTS = 3
 
 
 class NotOnHub(Exception):
@@ -76,13 +79,20 @@ def fetch(repository: Repository, token: str | bool | None) -> str:
             raise ConnectionError("the hub does not say which commit it holds")
 
         def download(names: list[str]) -> str:
-            # By commit, so that all files are of one version whatever is pushed meanwhile.
-            return api.snapshot_download(
-                repository.hub_id,
-                revision=commit,
-                cache_dir=repository.cache,
-                allow_patterns=[escape(name) for name in names],
-            )
+            attempt = 1
+            while True:
+                try:
+                    # By commit, so that all files are of one version whatever is pushed meanwhile.
+                    return api.snapshot_download(
+                        repository.hub_id,
+                        revision=commit,
+                        cache_dir=repository.cache,
+                        allow_patterns=[escape(name) for name in names],
+                    )
+                except Exception as error:
+                    if attempt == _ATTEMPTS or not _was_cut(error):
+                        raise
+                    attempt += 1
 
         remember_listing(repository, commit, listing)
         needed = description_files(listing)
@@ -151,6 +161,11 @@ def _is_transfer_error(error: Exception) -> bool:
         return isinstance(error, (ConnectionError, TimeoutError)) or (error.errno is None and not mine)
     names = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
     return any(name.split(".")[0] in _TRANSPORTS or name.endswith(".XetDownloadError") for name in names)
+
+
+def _was_cut(error: Exception) -> bool:
+    """Whether the server closed the connection before the end of what it had announced."""
+    return any(kind.__name__ == "RemoteProtocolError" for kind in type(error).__mro__)
 
 
 def _said(error: BaseException) -> str:

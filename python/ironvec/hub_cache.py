@@ -13,6 +13,8 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from .cache_files import write_whole
+
 # The architectures that run from safetensors (src/model/mod.rs); for others, a repository's ONNX export is taken.
 _CHECKPOINT_TYPES = ("bert", "qwen3")
 _ONNX_PLACES = ("model.onnx", "onnx/model.onnx")
@@ -143,14 +145,6 @@ def remember_listing(repository: Repository, commit: str, listing: Collection[st
     path = _listing_file(repository, commit)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     write_whole(path, json.dumps(sorted(listing), indent=1))
-
-
-def write_whole(path: str, text: str) -> None:
-    """Writes a file that other processes see whole or not at all."""
-    temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
 
 
 def _looks_whole(folder: str) -> bool:

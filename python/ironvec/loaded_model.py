@@ -7,12 +7,13 @@ encoding and documents the arguments.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _core
 from .arguments import TextsLike, as_texts, flag_or_none, named, positive_int_or_none
-from .hub_cache import is_plain
+from .hub_cache import hub_cache, is_plain
 from .prompts import Prompts, checked_prompts
 from .resolve import onnxruntime_dirs, resolve
 from .similarity import pair_scores, score_matrix
@@ -48,28 +49,30 @@ class LoadedModel:
         token: str | bool | None = None,
         on_truncate: str = "ignore",
         prompt_cache: bool = True,
+        memory_map: bool = True,
     ) -> None:
         if on_truncate not in ("ignore", "warn", "error"):
             raise ValueError(f'on_truncate={on_truncate!r}; expected "ignore", "warn" or "error"')
         chosen_file = _onnx_name(file_name)
         keeps_prompts = flag_or_none("prompt_cache", prompt_cache)
+        maps_weights = flag_or_none("memory_map", memory_map)
         own_prompts = checked_prompts(prompts)
-        # The token stays out of the pickle, which may end up in a file; a path is made absolute, since whoever
-        # unpickles may stand in another folder.
-        self._arguments = (
-            os.path.abspath(model) if os.path.exists(model) else model,
-            {
-                "provider": provider, "dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim,
-                "threads": threads, "prompts": own_prompts,
-                "default_prompt_name": default_prompt_name, "file_name": file_name, "revision": revision,
-                "cache_dir": cache_dir, "local_files_only": local_files_only, "on_truncate": on_truncate,
-                "prompt_cache": prompt_cache,
-            },
-        )  # fmt: skip
         self._on_truncate = on_truncate
         resolved = resolve(
             model, revision=revision, cache_dir=cache_dir, file_name=chosen_file, local_files_only=local_files_only,
             token=token,
+        )  # fmt: skip
+        # The token stays out of the pickle, which may end up in a file; paths are absolute, wherever it is unpickled.
+        self._arguments = (
+            model if resolved.by_name else resolved.folder,
+            {
+                "provider": provider, "dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim,
+                "threads": threads, "prompts": own_prompts, "default_prompt_name": default_prompt_name,
+                "file_name": file_name, "revision": revision,
+                "cache_dir": None if cache_dir is None else hub_cache(cache_dir),
+                "local_files_only": local_files_only, "on_truncate": on_truncate, "prompt_cache": prompt_cache,
+                "memory_map": memory_map,
+            },
         )  # fmt: skip
         self._model_id = resolved.model_id
         self._native_arguments: dict[str, Any] = {
@@ -79,7 +82,7 @@ class LoadedModel:
             "truncate_dim": positive_int_or_none("truncate_dim", truncate_dim),
             "threads": positive_int_or_none("threads", threads), "file_name": chosen_file,
             # None, as elsewhere, is the default.
-            "prompt_cache": keeps_prompts is not False,
+            "prompt_cache": keeps_prompts is not False, "memory_map": maps_weights is not False,
         }  # fmt: skip
         native = _load(self._native_arguments)
         self._loaded = (os.getpid(), native)
@@ -156,8 +159,10 @@ class LoadedModel:
         """Writes the model's graph with all its weights as an ONNX file that stock ONNX Runtime runs.
 
         Files are written under temporary names and renamed; up to 256 MB of weights go into the file itself, more into
-        `NAME.onnx_data` beside it. Tokenizer, truncation and normalisation stay out: the output `pooled` is
-        (batch, pooled vectors, hidden size). For other programs: an Embedder reads the checkpoint itself.
+        `NAME.onnx_data_KEY` beside it, whose KEY no other weights have. Over an earlier export, the graph is replaced
+        last and the earlier data removed after, so that nobody reads a mix. Tokenizer, truncation and normalisation
+        stay out: the output `pooled` is (batch, pooled vectors, hidden size). For other programs: an Embedder reads the
+        checkpoint itself.
 
         Args:
             path: Where to; a name that ends in ".onnx", in a folder that is there.
@@ -248,9 +253,20 @@ class LoadedModel:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in fields)
         return f"{type(self).__name__}({self._model_id!r}, {values})"
 
-    def __reduce__(self) -> tuple[Callable[..., LoadedModel], tuple[Any, ...]]:
-        model, keywords = self._arguments
-        return _from_arguments, (type(self), model, keywords)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_arguments, (type(self), *self._arguments), self.__getstate__()
+
+    def __getstate__(self) -> Any:
+        """What a subclass added, in its instances' dictionary and slots; the model itself is loaded anew."""
+        added = {
+            name: getattr(self, name)
+            for kind in type(self).__mro__
+            if issubclass(kind, LoadedModel) and kind is not LoadedModel
+            for name, member in vars(kind).items()
+            if isinstance(member, MemberDescriptorType) and hasattr(self, name)
+        }
+        dictionary = getattr(self, "__dict__", None)
+        return (dictionary, added) if added else dictionary  # as pickle and copy take them apart
 
     def _native(self) -> _core.Embedder:
         """The native object of this process."""
@@ -283,4 +299,7 @@ def _load(arguments: dict[str, Any]) -> _core.Embedder:
 
 
 def _from_arguments(cls: type[_Model], model: str | os.PathLike[str], keywords: dict[str, Any]) -> _Model:
-    return cls(model, **keywords)
+    # Not `cls(...)`: a subclass's constructor may take other arguments. What it made of them is in the pickle.
+    made = cls.__new__(cls)
+    LoadedModel.__init__(made, model, **keywords)
+    return made

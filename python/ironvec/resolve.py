@@ -31,6 +31,7 @@ class ResolvedModel(NamedTuple):
     folder: str  # Or the path of an ONNX file, where the caller gave one.
     model_id: str
     prompts: dict[str, str]
+    by_name: bool = True  # Looked for by its name, and not the path that the caller gave.
 
 
 def resolve(
@@ -76,7 +77,7 @@ def resolve(
     if os.path.isdir(path):
         if revision is not None:
             raise ValueError(f"revision={revision!r} is given, but {path} is a folder and has no revisions")
-        return ResolvedModel(path, name, {})
+        return ResolvedModel(path, name, {}, by_name=False)
     # A stray file named like an alias is no reason to miss the model; any other file is what the caller meant.
     if os.path.isfile(path) and entry is None:
         if not path.endswith(".onnx"):
@@ -84,7 +85,7 @@ def resolve(
         if revision is not None or file_name is not None:
             given = "revision" if file_name is None else "file_name"
             raise ValueError(f"{given}= is given, but {path} is itself the ONNX file")
-        return ResolvedModel(path, name, {})
+        return ResolvedModel(path, name, {}, by_name=False)
     if not plain:
         raise FileNotFoundError(f"no model at {path}: {_refusal(path)} ({name!r} is a path, so nothing else was tried)")
 

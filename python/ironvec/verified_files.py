@@ -1,9 +1,9 @@
 """Checks a published model's files against the registry's sha256, once per file and version of it.
 
 In: a folder and digests. Out: nothing, or `ModelError` with the file, what was found and what was expected.
-Hashing 90 MB costs 60 to 200 ms, as much as loading the model, so a good result is remembered in
-`$XDG_CACHE_HOME/ironvec/verified.json` by path, size and modification time. Where that cannot be written, files are
-hashed on every load.
+Hashing 90 MB costs 60 to 200 ms, as much as loading the model, so a good result is remembered in `verified.json` of
+ironvec's cache folder by path, size and modification time. Where that cannot be written, files are hashed on every
+load.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 
 from ._core import ModelError
+from .cache_files import cache_folder, write_whole
 
 _Verdicts = dict[str, list[object]]  # real path -> [size in bytes, mtime in ns, sha256]
 
@@ -49,19 +50,19 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _cache_file() -> str:
-    # The XDG specification says to ignore a relative value.
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        base = os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "ironvec", "verified.json")
+def _cache_file() -> str | None:
+    folder = cache_folder()
+    return None if folder is None else os.path.join(folder, "verified.json")
 
 
 def _read() -> _Verdicts:
     import json
 
+    path = _cache_file()
+    if path is None:
+        return {}
     try:
-        with open(_cache_file(), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             content = json.load(file)
     except (OSError, ValueError, RecursionError):
         return {}
@@ -70,20 +71,15 @@ def _read() -> _Verdicts:
 
 def _remember(fresh: _Verdicts) -> None:
     import json
-    import threading
 
     path = _cache_file()
+    if path is None:
+        return
     # Other processes may have written since; files that are gone are dropped, so that the cache does not only grow.
     verdicts = {name: verdict for name, verdict in {**_read(), **fresh}.items() if os.path.exists(name)}
-    temporary = f"{path}.{os.getpid()}.{threading.get_ident()}"
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(verdicts, file, indent=1)
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(verdicts, indent=1))
     except OSError:
         # An unwritable cache costs time on the next load, and nothing else.
-        try:
-            os.unlink(temporary)
-        except OSError:
-            return
+        return

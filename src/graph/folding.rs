@@ -14,6 +14,41 @@ const CHUNK: usize = 4 << 20;
 /// Offsets of tensors in a data file are multiples of this.
 const ALIGNMENT: u64 = 64;
 
+/// What a graph of fixed shape holds, takes and gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FloatType {
+    /// Four bytes.
+    Float32,
+    /// Two bytes, up to 65,504.
+    Float16,
+}
+
+impl FloatType {
+    /// ONNX's name for it.
+    pub fn element(self) -> ElementType {
+        match self {
+            FloatType::Float32 => ElementType::Float32,
+            FloatType::Float16 => ElementType::Float16,
+        }
+    }
+
+    /// The name that callers use.
+    pub fn name(self) -> &'static str {
+        match self {
+            FloatType::Float32 => "float32",
+            FloatType::Float16 => "float16",
+        }
+    }
+
+    /// Bytes of a number.
+    fn bytes(self) -> usize {
+        match self {
+            FloatType::Float32 => size_of::<f32>(),
+            FloatType::Float16 => size_of::<f16>(),
+        }
+    }
+}
+
 /// A tensor of the checkpoint as a part of a folded one.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -41,8 +76,8 @@ impl Part {
 pub struct Folded {
     /// Its name in the graph.
     pub name: String,
-    /// Its type in the graph: float32 or float16.
-    pub element: ElementType,
+    /// Its type in the graph.
+    pub element: FloatType,
     /// First byte in the data file.
     pub offset: u64,
     /// Bytes.
@@ -52,11 +87,10 @@ pub struct Folded {
 
 impl Folded {
     /// A tensor that begins at the next aligned offset after `end`.
-    pub fn after(end: u64, name: &str, element: ElementType, parts: Vec<Part>) -> Self {
+    pub fn after(end: u64, name: &str, element: FloatType, parts: Vec<Part>) -> Self {
         let numbers: usize = parts.iter().map(|part| part.copies * part.shape.iter().product::<usize>()).sum();
-        let size = if element == ElementType::Float16 { size_of::<f16>() } else { size_of::<f32>() };
         let offset = end.next_multiple_of(ALIGNMENT);
-        Folded { name: name.to_owned(), element, offset, length: (numbers * size) as u64, parts }
+        Folded { name: name.to_owned(), element, offset, length: (numbers * element.bytes()) as u64, parts }
     }
 
     /// Makes the bytes. Refused: a number that float16 cannot hold.
@@ -87,9 +121,11 @@ impl Folded {
     }
 
     fn encode(&self, values: &[f32], tensor: &str) -> Result<Vec<u8>> {
-        if self.element == ElementType::Float16
-            && let Some(large) = values.iter().find(|value| value.is_finite() && f16::from_f32(**value).is_infinite())
-        {
+        let too_large = |value: &&f32| match self.element {
+            FloatType::Float32 => false,
+            FloatType::Float16 => value.is_finite() && f16::from_f32(**value).is_infinite(),
+        };
+        if let Some(large) = values.iter().find(too_large) {
             return Err(Error::Argument {
                 argument: "dtype",
                 found: "\"float16\"".to_owned(),
@@ -101,10 +137,10 @@ impl Folded {
 }
 
 /// Float32 numbers as an initializer's bytes.
-pub fn encode(values: &[f32], element: ElementType) -> Vec<u8> {
+pub fn encode(values: &[f32], element: FloatType) -> Vec<u8> {
     match element {
-        ElementType::Float16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
-        _ => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        FloatType::Float16 => values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+        FloatType::Float32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
     }
 }
 
@@ -134,11 +170,7 @@ mod tests {
     use super::*;
     use crate::weights::testing::weights_filled;
 
-    fn written(
-        element: ElementType,
-        parts: Vec<Part>,
-        weights: &crate::weights::Weights,
-    ) -> Result<Vec<u8>, FoldError> {
+    fn written(element: FloatType, parts: Vec<Part>, weights: &crate::weights::Weights) -> Result<Vec<u8>, FoldError> {
         let folded = Folded::after(3, "folded", element, parts);
         let mut bytes = Vec::new();
         folded.write(&mut TensorReader::new(weights), &mut bytes)?;
@@ -152,18 +184,18 @@ mod tests {
             weights_filled(&[("w", &[2, 2], &[1.0, 2.0, 3.0, 4.0]), ("g", &[2], &[10.0, 100.0]), ("v", &[1], &[7.0])]);
         let scaled = Part { column_scale: Some("g".to_owned()), scale: 0.5, ..Part::plain("w", &[2, 2]) };
         let parts = vec![scaled, Part { copies: 2, ..Part::plain("v", &[1]) }];
-        let bytes = written(ElementType::Float32, parts.clone(), &weights).unwrap();
+        let bytes = written(FloatType::Float32, parts.clone(), &weights).unwrap();
         let expected = [5.0, 100.0, 15.0, 200.0, 7.0, 7.0];
-        assert_eq!(bytes, encode(&expected, ElementType::Float32));
-        assert_eq!(written(ElementType::Float16, parts, &weights).unwrap(), encode(&expected, ElementType::Float16));
+        assert_eq!(bytes, encode(&expected, FloatType::Float32));
+        assert_eq!(written(FloatType::Float16, parts, &weights).unwrap(), encode(&expected, FloatType::Float16));
     }
 
     #[test]
     fn what_float16_cannot_hold_is_named() {
         let (_folder, weights) = weights_filled(&[("w", &[2], &[1.0, 70000.0])]);
-        let refused = written(ElementType::Float16, vec![Part::plain("w", &[2])], &weights);
+        let refused = written(FloatType::Float16, vec![Part::plain("w", &[2])], &weights);
         let Err(FoldError::Weights(error)) = refused else { panic!("{refused:?}") };
         assert!(error.to_string().contains("tensor `w` holds 70000, which float16 cannot"), "{error}");
-        assert!(written(ElementType::Float32, vec![Part::plain("w", &[2])], &weights).is_ok());
+        assert!(written(FloatType::Float32, vec![Part::plain("w", &[2])], &weights).is_ok());
     }
 }

@@ -18,11 +18,18 @@ impl GraphBuilder<'_> {
     /// A tensor of the checkpoint as float32; 16-bit tensors go through a Cast that the runtime folds at load.
     pub fn weight(&mut self, tensor: &str, shape: &[usize]) -> Result<Value> {
         let (value, element) = self.initializer(tensor, shape)?;
-        if element == ElementType::Float32 {
-            return Ok(value);
+        match element {
+            ElementType::Float32 => Ok(value),
+            ElementType::Float16
+            | ElementType::BFloat16
+            | ElementType::Uint8
+            | ElementType::Int8
+            | ElementType::Int32
+            | ElementType::Int64 => {
+                let to_float32 = AttributeProto::int("to", ElementType::Float32 as i64);
+                self.op(&format!("{tensor}.float32"), "Cast", &[&value], &[to_float32])
+            }
         }
-        let to_float32 = AttributeProto::int("to", ElementType::Float32 as i64);
-        self.op(&format!("{tensor}.float32"), "Cast", &[&value], &[to_float32])
     }
 
     /// A tensor of the checkpoint in its own type, which stays mapped: for tables that are read by row.

@@ -4,16 +4,21 @@ use super::builder::{GraphBuilder, Value};
 use super::model::Arithmetic;
 use super::proto::AttributeProto;
 use super::quantized;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// `x · Wᵀ`, W as the checkpoint holds it: (outputs, inputs). (…, inputs) -> (…, outputs). The bias, if any, is left to
 /// the node that follows, which adds it in the same pass.
 pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, tensor: &str, shape: [usize; 2]) -> Result<Value> {
-    if builder.arithmetic() == Arithmetic::Int8 {
-        return quantized::linear(builder, name, x, tensor, shape);
+    match builder.arithmetic() {
+        Arithmetic::Int8 => quantized::linear(builder, name, x, tensor, shape),
+        Arithmetic::Float32 => {
+            let weight = builder.weight(tensor, &shape)?;
+            builder.contrib(name, "FusedMatMul", &[x, &weight], &[AttributeProto::int("transB", 1)])
+        }
+        Arithmetic::Float16 => {
+            Err(Error::Graph { problem: format!("`{name}`: this graph has no products in float16") })
+        }
     }
-    let weight = builder.weight(tensor, &shape)?;
-    builder.contrib(name, "FusedMatMul", &[x, &weight], &[AttributeProto::int("transB", 1)])
 }
 
 /// Scale and shift of a LayerNorm, (H) each. Checkpoints that came from TensorFlow call them gamma and beta.

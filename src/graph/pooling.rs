@@ -16,7 +16,7 @@ pub fn pool(
     hidden_size: usize,
 ) -> Result<()> {
     let (rows, length) = (Size::Symbol("B"), Size::Symbol("L"));
-    let summed = modes.iter().filter(|mode| **mode != PoolingMode::Max).count();
+    let summed = modes.iter().filter(|mode| mode.is_sum()).count();
     let with_max = summed < modes.len();
     let sums = |builder: &mut GraphBuilder, name: &str| -> Result<Value> {
         let shape = [rows, Size::Fixed(summed), length];
@@ -40,7 +40,7 @@ pub fn pool(
             let mut next_sum = 0..;
             let order: Vec<i64> = modes
                 .iter()
-                .map(|mode| if *mode == PoolingMode::Max { summed as i64 } else { next_sum.next().unwrap_or(0) })
+                .map(|mode| if mode.is_sum() { next_sum.next().unwrap_or(0) } else { summed as i64 })
                 .collect();
             let order = builder.integers("pool.order", &order)?;
             builder.op(OUTPUT, "Gather", &[&joined, &order], &[AttributeProto::int("axis", 1)])?

@@ -1,8 +1,8 @@
 //! What `rules.rs` asks of single operators: a node in, nothing or the reason for its refusal out.
 
+use super::LARGE;
 use super::operands::Operands;
 use super::values::element_name;
-use super::{Dim, LARGE};
 
 type Check = Result<(), String>;
 
@@ -103,6 +103,6 @@ pub fn cast_target(node: &Operands<'_>) -> Check {
 pub fn gather_small(node: &Operands<'_>) -> Check {
     let rank = node.rank(0).unwrap_or(0) + node.rank(1).unwrap_or(0);
     check(rank <= MAX_RANK + 1, || format!("the output has rank {}, more than {MAX_RANK}", rank - 1))?;
-    let large = node.shape(0).into_iter().flatten().find(|dim| matches!(dim, Dim::Size(size) if *size > LARGE));
+    let large = node.shape(0).into_iter().flatten().find(|dim| dim.size() > Some(LARGE));
     check(large.is_none(), || format!("its table has a dimension over {LARGE}, which stays on the CPU in practice"))
 }

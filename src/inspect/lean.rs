@@ -68,7 +68,7 @@ fn fix_input(input: &mut ValueInfoProto, shape: &[i64], sizes: &mut BTreeMap<Str
                     return Err(refusal("shapes", &format!("{symbol}={size}"), &expected));
                 }
             }
-            _ => dim.value = Some(Dimension::Size(size)),
+            Some(Dimension::Size(_) | Dimension::Symbol(_)) | None => dim.value = Some(Dimension::Size(size)),
         }
     }
     Ok(())
@@ -100,7 +100,7 @@ fn symbols(inputs: &mut [ValueInfoProto]) -> String {
 fn symbol_of(dim: &DimensionProto) -> Option<&String> {
     match &dim.value {
         Some(Dimension::Symbol(symbol)) if !symbol.is_empty() => Some(symbol),
-        _ => None,
+        Some(Dimension::Symbol(_) | Dimension::Size(_)) | None => None,
     }
 }
 

@@ -111,7 +111,7 @@ impl Report {
         for dim in report.inputs.iter().flat_map(|input| input.shape.iter().flatten()) {
             match dim {
                 Dim::Symbol(symbol) if !report.symbols.contains(symbol) => report.symbols.push(symbol.clone()),
-                _ => {}
+                Dim::Symbol(_) | Dim::Size(_) | Dim::Unnamed => {}
             }
         }
         let large = |dims: &[i64]| dims.iter().any(|size| *size > LARGE);

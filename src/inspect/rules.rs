@@ -63,10 +63,10 @@ fn check_shapes(node: &Operands<'_>, static_shapes: bool) -> Result<(), String> 
                 Dim::Symbol(symbol) if static_shapes => {
                     return Err(format!("input {index} has a dynamic dimension, {symbol}"));
                 }
-                dim if static_shapes && dim.is_dynamic() => {
+                Dim::Size(..0) | Dim::Unnamed if static_shapes => {
                     return Err(format!("input {index} has a dynamic dimension"));
                 }
-                _ => {}
+                Dim::Size(_) | Dim::Symbol(_) | Dim::Unnamed => {}
             }
         }
     }

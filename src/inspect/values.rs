@@ -21,9 +21,20 @@ pub enum Dim {
 }
 
 impl Dim {
+    /// The number, where it is one.
+    pub fn size(&self) -> Option<i64> {
+        match self {
+            Dim::Size(size) => Some(*size),
+            Dim::Symbol(_) | Dim::Unnamed => None,
+        }
+    }
+
     /// Whether the dimension is known only when the graph runs.
     pub fn is_dynamic(&self) -> bool {
-        !matches!(self, Dim::Size(size) if *size >= 0)
+        match self {
+            Dim::Size(size) => *size < 0,
+            Dim::Symbol(_) | Dim::Unnamed => true,
+        }
     }
 }
 
@@ -96,7 +107,7 @@ fn dims(shape: &TensorShapeProto) -> Vec<Dim> {
     let dim = |value: &Option<Dimension>| match value {
         Some(Dimension::Size(size)) => Dim::Size(*size),
         Some(Dimension::Symbol(symbol)) if !symbol.is_empty() => Dim::Symbol(symbol.clone()),
-        _ => Dim::Unnamed,
+        Some(Dimension::Symbol(_)) | None => Dim::Unnamed,
     };
     shape.dim.iter().map(|entry| dim(&entry.value)).collect()
 }

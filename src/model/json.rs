@@ -27,7 +27,7 @@ pub fn read_file(path: &Path, needed_for: &str) -> Result<Vec<u8>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(Error::FileMissing { path: path.to_owned(), needed_for: needed_for.to_owned() })
         }
-        Err(error) => Err(Error::malformed_by(path, format!("cannot be read: {error}"), error)),
+        Err(error) => Err(Error::unreadable(path, error)),
     }
 }
 

@@ -162,6 +162,14 @@ impl Spec {
         })
     }
 
+    /// The ONNX file, or the folder of a checkpoint.
+    pub fn source(&self) -> &Path {
+        match &self.architecture {
+            Architecture::Export(file) => &file.path,
+            Architecture::Bert(_) | Architecture::Qwen3(_) => &self.folder,
+        }
+    }
+
     /// The pooling in sentence-transformers' names, joined by `+`.
     pub fn pooling_name(&self) -> String {
         self.pooling.iter().map(|mode| mode.name()).collect::<Vec<_>>().join("+")

@@ -22,21 +22,40 @@ pub enum PoolingMode {
     LastToken,
 }
 
-/// Field of the booleans' form, name of the string form, mode; in the order in which several are concatenated
-/// (sentence-transformers' `Pooling.forward`).
-const MODES: [(&str, &str, PoolingMode); 6] = [
-    ("pooling_mode_cls_token", "cls", PoolingMode::Cls),
-    ("pooling_mode_max_tokens", "max", PoolingMode::Max),
-    ("pooling_mode_mean_tokens", "mean", PoolingMode::Mean),
-    ("pooling_mode_mean_sqrt_len_tokens", "mean_sqrt_len_tokens", PoolingMode::MeanSqrtLen),
-    ("pooling_mode_weightedmean_tokens", "weightedmean", PoolingMode::WeightedMean),
-    ("pooling_mode_lasttoken", "lasttoken", PoolingMode::LastToken),
+/// Field of the booleans' form, mode; in the order in which several are concatenated (sentence-transformers'
+/// `Pooling.forward`).
+const MODES: [(&str, PoolingMode); 6] = [
+    ("pooling_mode_cls_token", PoolingMode::Cls),
+    ("pooling_mode_max_tokens", PoolingMode::Max),
+    ("pooling_mode_mean_tokens", PoolingMode::Mean),
+    ("pooling_mode_mean_sqrt_len_tokens", PoolingMode::MeanSqrtLen),
+    ("pooling_mode_weightedmean_tokens", PoolingMode::WeightedMean),
+    ("pooling_mode_lasttoken", PoolingMode::LastToken),
 ];
 
 impl PoolingMode {
     /// sentence-transformers' name.
     pub fn name(self) -> &'static str {
-        MODES.iter().find(|(_, _, mode)| *mode == self).map_or("", |(_, name, _)| name)
+        match self {
+            PoolingMode::Cls => "cls",
+            PoolingMode::Max => "max",
+            PoolingMode::Mean => "mean",
+            PoolingMode::MeanSqrtLen => "mean_sqrt_len_tokens",
+            PoolingMode::WeightedMean => "weightedmean",
+            PoolingMode::LastToken => "lasttoken",
+        }
+    }
+
+    /// Whether it is a weighted sum over the tokens; the largest values are not.
+    pub fn is_sum(self) -> bool {
+        match self {
+            PoolingMode::Max => false,
+            PoolingMode::Cls
+            | PoolingMode::Mean
+            | PoolingMode::MeanSqrtLen
+            | PoolingMode::WeightedMean
+            | PoolingMode::LastToken => true,
+        }
     }
 }
 
@@ -45,13 +64,13 @@ impl PoolingMode {
 pub fn read_modes(config: &JsonFile) -> Result<Vec<PoolingMode>> {
     let Some(value) = config.get("pooling_mode") else {
         let mut modes = Vec::new();
-        for (field, _, mode) in MODES {
+        for (field, mode) in MODES {
             if config.flag_or(field, false)? {
                 modes.push(mode);
             }
         }
         for field in config.fields().filter(|field| field.starts_with("pooling_mode_")) {
-            if !MODES.iter().any(|(known, _, _)| *known == field) {
+            if !MODES.iter().any(|(known, _)| *known == field) {
                 config.refuse_flag(field)?;
             }
         }
@@ -64,13 +83,13 @@ pub fn read_modes(config: &JsonFile) -> Result<Vec<PoolingMode>> {
     };
     let mut modes = Vec::new();
     for name in &names {
-        match MODES.iter().find(|(_, known, _)| Some(*known) == *name) {
-            Some((_, _, mode)) if !modes.contains(mode) => modes.push(*mode),
+        match MODES.iter().find(|(_, mode)| Some(mode.name()) == *name) {
+            Some((_, mode)) if !modes.contains(mode) => modes.push(*mode),
             _ => modes.clear(),
         }
     }
     if modes.is_empty() || modes.len() != names.len() {
-        let known = MODES.map(|(_, name, _)| name).join(", ");
+        let known = MODES.map(|(_, mode)| mode.name()).join(", ");
         return Err(config.unsupported("pooling_mode", format!("one of {known}, or a list of them, each once")));
     }
     Ok(modes)

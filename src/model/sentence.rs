@@ -43,11 +43,10 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
             Error::malformed(&path, format!("module {position} has no \"type\": {}", describe(entry)))
         })?;
         let relative = match entry.get("path") {
-            None => "",
             Some(Value::String(relative)) => relative,
-            Some(other) => {
-                let name = format!("module {position}: path");
-                return Err(Error::unsupported(&path, name, describe(other), "a string"));
+            other => {
+                let found = other.map_or_else(|| "missing".to_owned(), describe);
+                return Err(Error::unsupported(&path, path_field(position), found, "a string: the module's folder"));
             }
         };
         let module_folder = inside(folder, &path, relative)?;
@@ -57,7 +56,15 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
         match (position, class.unwrap_or("")) {
             (0, "Transformer") => modules.transformer = module_folder,
             (1, "Pooling") => {
+                // The model's own config.json would be read as one of a pooling that says nothing: the mean.
+                if module_folder == modules.transformer {
+                    let supported = "a folder with a config.json of its own, which is not the Transformer's";
+                    return Err(Error::unsupported(&path, path_field(1), format!("{relative:?}"), supported));
+                }
                 let config = JsonFile::read(&module_folder.join("config.json"), "modules.json names a Pooling module")?;
+                if config.has("model_type") {
+                    return Err(config.unsupported("model_type", "absent from the config of a Pooling module"));
+                }
                 modules.pooling = Some(read_modes(&config)?);
                 modules.include_prompt = config.flag_or("include_prompt", true)?;
             }
@@ -72,6 +79,10 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
         return Err(Error::unsupported(&path, "the list", format!("{} modules long", entries.len()), SUPPORTED));
     }
     Ok(modules)
+}
+
+fn path_field(position: usize) -> String {
+    format!("module {position}: path")
 }
 
 /// Newer releases let Normalize work on another tensor than the sentence's.

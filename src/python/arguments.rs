@@ -3,14 +3,16 @@
 
 use std::ffi::CString;
 
-use numpy::{PyArray2, PyArrayMethods, PyUntypedArrayMethods, ToPyArray};
+use numpy::{Element, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
 use crate::error::Error;
 use crate::graph::Arithmetic;
+use crate::memory::room_for;
 use crate::options::OnTruncate;
 use crate::precision::{self, Precision};
 
@@ -34,7 +36,7 @@ fn argument(argument: &'static str, found: &str, expected: &str) -> PyErr {
 
 /// The texts as UTF-8 that Python owns, not copied. Refused: what is not a str, and what UTF-8 cannot hold.
 pub(super) fn borrow_texts(texts: &Bound<'_, PyList>) -> PyResult<Vec<PyBackedStr>> {
-    let mut borrowed = Vec::with_capacity(texts.len());
+    let mut borrowed = room_for(texts.len(), || format!("for {} texts", texts.len()))?;
     for (index, item) in texts.iter().enumerate() {
         let Ok(text) = item.cast::<PyString>() else {
             let kind = item.get_type().name()?;
@@ -50,9 +52,15 @@ pub(super) fn borrow_texts(texts: &Bound<'_, PyList>) -> PyResult<Vec<PyBackedSt
     Ok(borrowed)
 }
 
+/// An array of zeros. NumPy itself makes it, since it raises `MemoryError` where the `numpy` crate would panic.
+pub(super) fn new_rows<T: Element>(py: Python<'_>, shape: [usize; 2]) -> PyResult<Bound<'_, PyArray2<T>>> {
+    let zeros = py.import(intern!(py, "numpy"))?.getattr(intern!(py, "zeros"))?;
+    Ok(zeros.call1((shape, T::get_dtype(py)))?.cast_into()?)
+}
+
 /// int8 and uint8 take each dimension's range from the rows of the call: one row has none, few give a poor one.
 pub(super) fn check_calibration(py: Python<'_>, precision: Precision, rows: usize) -> PyResult<()> {
-    let name = if precision == Precision::Int8 { "int8" } else { "uint8" };
+    let name = precision.name();
     match rows {
         1 => Err(PyValueError::new_err(format!(
             "precision={name:?} takes each dimension's range from the rows of the call, and one row has none"
@@ -91,24 +99,46 @@ pub(super) fn quantize<'py>(
     let values = array.try_readonly().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let values = values.as_slice().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let rows = array.shape()[0];
-    let (bytes, signed) = match precision {
-        Precision::Int8 | Precision::Uint8 => (precision::to_steps(values, dimension), precision == Precision::Int8),
-        _ => (precision::to_bits(values, dimension), precision == Precision::Binary),
+    let (columns, signed) = match precision {
+        Precision::Float32 => return Ok(array.clone().into_any()),
+        Precision::Int8 => (dimension, true),
+        Precision::Uint8 => (dimension, false),
+        Precision::Binary => (dimension.div_ceil(8), true),
+        Precision::Ubinary => (dimension.div_ceil(8), false),
     };
-    let columns = bytes.len().checked_div(rows).unwrap_or(match precision {
-        Precision::Int8 | Precision::Uint8 => dimension,
-        _ => dimension.div_ceil(8),
-    });
-    if signed {
-        let shifted: Vec<i8> = bytes.into_iter().map(|byte| byte.wrapping_sub(128) as i8).collect();
-        Ok(shifted.to_pyarray(py).reshape([rows, columns])?.into_any())
-    } else {
-        Ok(bytes.to_pyarray(py).reshape([rows, columns])?.into_any())
+    let bytes = new_rows::<u8>(py, [rows, columns])?;
+    {
+        let mut writable = bytes.try_readwrite().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        let target = writable.as_slice_mut().map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+        match precision {
+            Precision::Float32 => {}
+            Precision::Int8 | Precision::Uint8 => precision::to_steps(values, dimension, target),
+            Precision::Binary | Precision::Ubinary => precision::to_bits(values, dimension, target),
+        }
+        if signed {
+            // As int8 the same bits are the value less 128.
+            target.iter_mut().for_each(|byte| *byte ^= 0x80);
+        }
     }
+    if signed { bytes.call_method1(intern!(py, "view"), ("int8",)) } else { Ok(bytes.into_any()) }
 }
 
 pub(super) fn warn(py: Python<'_>, message: String) -> PyResult<()> {
     let message = CString::new(message).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    // Level 2: the caller of the public face.
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 2)
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, callers_level(py)?)
+}
+
+/// Which frame, counted from 1 for the innermost, is the first outside of this package: the line that a warning is about.
+fn callers_level(py: Python<'_>) -> PyResult<i32> {
+    let mut frame = py.import("sys")?.call_method0("_getframe")?;
+    let mut level = 1;
+    loop {
+        let module = frame.getattr("f_globals")?.call_method1("get", ("__name__",))?;
+        let ours = module.extract::<PyBackedStr>().is_ok_and(|name| name.split('.').next() == Some("ironvec"));
+        frame = frame.getattr("f_back")?;
+        if !ours || frame.is_none() {
+            return Ok(level);
+        }
+        level += 1;
+    }
 }

@@ -2,22 +2,26 @@
 //! public face over it is `python/ironvec/embedder.py`; docstrings are in `_core.pyi`.
 
 mod arguments;
+mod cache;
 mod errors;
 mod inspect;
 mod report;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2, ToPyArray};
+use numpy::{PyArray1, PyArrayMethods, PyReadwriteArray2, ToPyArray};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 
-use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
+use self::arguments::{
+    borrow_texts, check_calibration, checked_out, new_rows, parse_dtype, parse_on_truncate, quantize, warn,
+};
 use self::errors::{ModelError, ProviderError};
 use crate::embedder;
 use crate::export;
@@ -37,7 +41,7 @@ struct PyEmbedder {
 impl PyEmbedder {
     #[new]
     #[pyo3(signature = (folder, *, runtime_dirs, provider="auto", dtype="float32", max_length=None, truncate_dim=None,
-                        threads=None, file_name=None, prompt_cache=true))]
+                        threads=None, file_name=None, prompt_cache=true, memory_map=true))]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
         py: Python<'_>,
@@ -50,6 +54,7 @@ impl PyEmbedder {
         threads: Option<usize>,
         file_name: Option<String>,
         prompt_cache: bool,
+        memory_map: bool,
     ) -> PyResult<Self> {
         let (provider, arithmetic) = (provider.parse()?, parse_dtype(dtype)?);
         let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
@@ -60,6 +65,7 @@ impl PyEmbedder {
             runtime_folders: runtime_dirs,
             onnx_file,
             arithmetic,
+            copies_weights: !memory_map,
             without_prompt_cache: !prompt_cache,
             max_length,
             truncate_dim,
@@ -82,7 +88,7 @@ impl PyEmbedder {
 
     #[getter]
     fn provider(&self) -> &'static str {
-        self.inner.report().provider.name()
+        self.inner.provider().name()
     }
 
     #[getter]
@@ -142,17 +148,17 @@ impl PyEmbedder {
             max_length,
             on_truncate: parse_on_truncate(on_truncate)?,
         };
-        if matches!(precision, Precision::Int8 | Precision::Uint8) {
+        if precision.is_calibrated() {
             check_calibration(py, precision, texts.len())?;
         }
         let dimension = self.inner.checked_dimension(truncate_dim)?;
         let shape = [texts.len(), dimension];
-        let array = match out {
-            None => PyArray2::<f32>::zeros(py, shape, false),
-            Some(_) if precision != Precision::Float32 => {
+        let array = match (out, precision) {
+            (None, _) => new_rows(py, shape)?,
+            (Some(out), Precision::Float32) => checked_out(out, shape)?,
+            (Some(_), Precision::Int8 | Precision::Uint8 | Precision::Binary | Precision::Ubinary) => {
                 return Err(PyValueError::new_err("out= takes float32 rows: leave precision at \"float32\""));
             }
-            Some(out) => checked_out(out, shape)?,
         };
         let mut target = array
             .try_readwrite()
@@ -163,10 +169,10 @@ impl PyEmbedder {
             let most = options.max_length.unwrap_or(self.inner.max_length());
             warn(py, format!("{} of {} texts were cut at max_length={most} tokens", encoded.truncated, texts.len()))?;
         }
-        match (precision, out) {
-            (Precision::Float32, Some(out)) => Ok(out.clone()),
-            (Precision::Float32, None) => Ok(array.into_any()),
-            (quantized, _) => quantize(py, &array, quantized, dimension),
+        // The caller gets its own `out` back, which may be of a subclass (np.memmap).
+        match out {
+            Some(out) => Ok(out.clone()),
+            None => quantize(py, &array, precision, dimension),
         }
     }
 
@@ -201,10 +207,10 @@ impl PyEmbedder {
         length: Option<usize>,
         batch: Option<usize>,
         dtype: &str,
-    ) -> PyResult<Vec<String>> {
+    ) -> PyResult<Vec<OsString>> {
         let options = ExportOptions { flavour: flavour.to_owned(), length, batch, dtype: dtype.to_owned() };
         let files = py.detach(|| self.inner.export(&path, &options))?;
-        Ok(files.iter().map(|file| file.display().to_string()).collect())
+        Ok(files.into_iter().map(PathBuf::into_os_string).collect())
     }
 
     fn device_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -264,6 +270,8 @@ impl PyEmbedder {
 
 #[pymodule(gil_used = true)]
 mod _core {
+    #[pymodule_export]
+    use super::cache::{cache_entries, cache_folder, remove_cache_entry};
     #[pymodule_export]
     use super::inspect::inspect;
     use super::*;

@@ -1,5 +1,7 @@
 //! What is known of a loaded model and of the models by name, as dictionaries.
 
+use std::path::PathBuf;
+
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -19,10 +21,10 @@ pub(super) fn device_report<'py>(py: Python<'py>, embedder: &Embedder) -> PyResu
     report.set_item("partitions", told.partitions)?;
     report.set_item("buckets", told.buckets.0)?;
     report.set_item("open_buckets", told.buckets.1)?;
-    report.set_item("cache_folder", told.cache_folder.map(|folder| folder.display().to_string()))?;
+    report.set_item("cache_folder", told.cache_folder.map(PathBuf::into_os_string))?;
     report.set_item("available_providers", runtime.providers().iter().map(|it| it.name()).collect::<Vec<_>>())?;
     report.set_item("runtime_version", runtime.version())?;
-    report.set_item("runtime_library", runtime.library().display().to_string())?;
+    report.set_item("runtime_library", runtime.library().as_os_str())?;
     report.set_item("runtime_build", ort::info())?;
     Ok(report)
 }

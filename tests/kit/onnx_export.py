@@ -188,13 +188,17 @@ def write_encoder_export(
     dtype: str = "float32",
     external_data: bool = False,
     token_type_ids: bool = True,
+    attention_mask: bool = True,
+    position_ids: bool = False,
+    first_position: int = 0,
     sentence_embedding: bool = False,
     extra_input: str | None = None,
 ) -> None:
     """Writes a BERT with erf GELU from what `write_bert` returns; `last_hidden_state` is (B, L, H).
 
     `sentence_embedding` adds that output, the mean under the mask, normalized where the checkpoint
-    says so. Without `token_type_ids` every token is of the first type.
+    says so. Without `token_type_ids` every token is of the first type, without `attention_mask` none
+    is padding. Without `position_ids` the graph counts positions from `first_position`.
     """
     config = checkpoint.config
     hidden_size, head_count = config["hidden_size"], config["num_attention_heads"]
@@ -209,9 +213,17 @@ def write_encoder_export(
     def table(kind: str, indices: str) -> str:
         return node("Gather", graph.weight(f"embeddings.{kind}_embeddings.weight"), indices)
 
-    token_ids, mask = (graph.input(name, "int64", TOKENS) for name in ("input_ids", "attention_mask"))
+    token_ids = graph.input("input_ids", "int64", TOKENS)
+    if attention_mask:
+        mask = graph.input("attention_mask", "int64", TOKENS)
+    else:
+        mask = graph.cast(node("Equal", token_ids, token_ids), "int64")
     types = graph.input("token_type_ids", "int64", TOKENS) if token_type_ids else graph.scalar(0, "int64")
-    positions = graph.range(graph.scalar(0, "int64"), graph.size(token_ids, 1))
+    if position_ids:
+        positions = graph.input("position_ids", "int64", TOKENS)
+    else:
+        first = graph.scalar(first_position, "int64")
+        positions = graph.range(first, node("Add", graph.size(token_ids, 1), first))
     x = node("Add", node("Add", table("word", token_ids), table("token_type", types)), table("position", positions))
     if extra_input is not None:
         x = graph.plus_unknown(x, extra_input)

@@ -10,8 +10,8 @@ mod parts;
 mod pooling;
 mod qwen3;
 
-use super::folding::Folded;
-use super::proto::{ElementType, ModelProto};
+use super::folding::{FloatType, Folded};
+use super::proto::ModelProto;
 use crate::error::{Error, Result};
 use crate::model::{Architecture, Spec};
 use crate::weights::Weights;
@@ -39,8 +39,8 @@ pub struct StaticShape {
     pub rows: usize,
     /// L.
     pub length: usize,
-    /// float32 or float16.
-    pub element: ElementType,
+    /// The type of every number.
+    pub element: FloatType,
 }
 
 /// A graph and the weights that are to be written beside it.
@@ -69,7 +69,7 @@ pub fn draft(spec: &Spec, weights: &Weights, shape: StaticShape) -> Result<Draft
 pub fn longest(architecture: &Architecture) -> usize {
     let group = match architecture {
         Architecture::Qwen3(config) => config.num_attention_heads / config.num_key_value_heads,
-        _ => 1,
+        Architecture::Bert(_) | Architecture::Export(_) => 1,
     };
     (MOST_PER_DIMENSION / group).min(architecture.max_positions())
 }

@@ -7,8 +7,8 @@ use super::{Draft, StaticShape};
 use crate::error::Result;
 use crate::graph::Arithmetic;
 use crate::graph::builder::{GraphBuilder, Size, Value, dims, external_data};
-use crate::graph::folding::{Folded, Part, encode};
-use crate::graph::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, TensorProto};
+use crate::graph::folding::{FloatType, Folded, Part, encode};
+use crate::graph::proto::{AttributeProto, LOCATION_EXTERNAL, TensorProto};
 use crate::weights::Weights;
 
 /// What is added to a score or a component that must not be seen. Not -inf, which float16 arithmetic and the provider's
@@ -49,13 +49,13 @@ impl<'w> StaticGraph<'w> {
     /// A graph input of the graph's float type.
     pub fn input(&mut self, name: &str, shape: &[usize]) -> Result<Value> {
         let shape: Vec<Size> = shape.iter().map(|size| Size::Fixed(*size)).collect();
-        self.builder.input(name, self.shape.element, &shape)
+        self.builder.input(name, self.shape.element.element(), &shape)
     }
 
     /// Makes a value a graph output.
     pub fn output(&mut self, value: &Value, shape: &[usize]) {
         let shape: Vec<Size> = shape.iter().map(|size| Size::Fixed(*size)).collect();
-        self.builder.output(value, self.shape.element, &shape);
+        self.builder.output(value, self.shape.element.element(), &shape);
     }
 
     /// An initializer made of the checkpoint's tensors, one after the other.
@@ -70,7 +70,7 @@ impl<'w> StaticGraph<'w> {
         let folded = Folded::after(end, name, self.shape.element, parts);
         let value = self.builder.tensor(TensorProto {
             dims: dims(shape),
-            data_type: self.shape.element as i32,
+            data_type: self.shape.element.element() as i32,
             name: name.to_owned(),
             external_data: external_data(super::DATA_FILE, folded.offset, folded.length),
             data_location: Some(LOCATION_EXTERNAL),
@@ -89,7 +89,7 @@ impl<'w> StaticGraph<'w> {
     pub fn constant(&mut self, name: &str, shape: &[usize], values: &[f32]) -> Result<Value> {
         self.builder.tensor(TensorProto {
             dims: dims(shape),
-            data_type: self.shape.element as i32,
+            data_type: self.shape.element.element() as i32,
             name: name.to_owned(),
             raw_data: Some(encode(values, self.shape.element)),
             ..Default::default()
@@ -193,19 +193,20 @@ impl<'w> StaticGraph<'w> {
     /// divided by its largest magnitude m (or √ε, whichever is more) first: with y = x/m, y / √(mean(y²) + (√ε/m)²).
     pub fn rms_norm(&mut self, name: &str, x: &Value, axis: usize, epsilon: f32) -> Result<Value> {
         let part = |step: &str| format!("{name}.{step}");
-        let (x, epsilon) = if self.shape.element == ElementType::Float16 {
-            let root = self.scalar("rms.sqrt_epsilon", epsilon.sqrt())?;
-            let minus_one = self.scalar("rms.minus_one", -1.0)?;
-            let highest = self.reduce(&part("highest"), "ReduceMax", x, axis)?;
-            let lowest = self.reduce(&part("lowest"), "ReduceMin", x, axis)?;
-            let opposite = self.op(&part("opposite"), "Mul", &[&lowest, &minus_one])?;
-            let magnitude = self.op(&part("magnitude"), "Max", &[&highest, &opposite])?;
-            let guarded = self.op(&part("guarded"), "Max", &[&magnitude, &root])?;
-            let share = self.op(&part("root_share"), "Div", &[&root, &guarded])?;
-            let scaled = self.op(&part("scaled"), "Div", &[x, &guarded])?;
-            (scaled, self.op(&part("epsilon"), "Mul", &[&share, &share])?)
-        } else {
-            (x.clone(), self.scalar("rms.epsilon", epsilon)?)
+        let (x, epsilon) = match self.shape.element {
+            FloatType::Float32 => (x.clone(), self.scalar("rms.epsilon", epsilon)?),
+            FloatType::Float16 => {
+                let root = self.scalar("rms.sqrt_epsilon", epsilon.sqrt())?;
+                let minus_one = self.scalar("rms.minus_one", -1.0)?;
+                let highest = self.reduce(&part("highest"), "ReduceMax", x, axis)?;
+                let lowest = self.reduce(&part("lowest"), "ReduceMin", x, axis)?;
+                let opposite = self.op(&part("opposite"), "Mul", &[&lowest, &minus_one])?;
+                let magnitude = self.op(&part("magnitude"), "Max", &[&highest, &opposite])?;
+                let guarded = self.op(&part("guarded"), "Max", &[&magnitude, &root])?;
+                let share = self.op(&part("root_share"), "Div", &[&root, &guarded])?;
+                let scaled = self.op(&part("scaled"), "Div", &[x, &guarded])?;
+                (scaled, self.op(&part("epsilon"), "Mul", &[&share, &share])?)
+            }
         };
         let squares = self.op(&part("squares"), "Mul", &[&x, &x])?;
         let mean = self.reduce(&part("mean"), "ReduceMean", &squares, axis)?;

@@ -10,9 +10,9 @@ use crate::model::pooling::PoolingMode;
 pub fn pool(graph: &mut StaticGraph<'_>, hidden_states: &Value, modes: &[PoolingMode], hidden: usize) -> Result<()> {
     let (rows, length) = (graph.rows(), graph.length());
     let by_row = graph.reshape("pool.states", hidden_states, &[rows, length, hidden])?;
-    let summed = modes.iter().filter(|mode| **mode != PoolingMode::Max).count();
+    let summed = modes.iter().filter(|mode| mode.is_sum()).count();
     // A mode is there at most once, so the sums before the maximum and those after it lie together.
-    let maximum_at = modes.iter().position(|mode| *mode == PoolingMode::Max);
+    let maximum_at = modes.iter().position(|mode| !mode.is_sum());
     let sums = |graph: &mut StaticGraph<'_>, name: &str| -> Result<Value> {
         let weights = graph.input(POOL_W, &[rows, summed, length])?;
         graph.op(name, "MatMul", &[&weights, &by_row])

@@ -1,0 +1,81 @@
+"""`ironvec cache`: what CoreML's cache holds, and its removal.
+
+In: the parsed command line. Out: a table or what was removed; exit code 0, 1 where something in use was kept. Each
+entry belongs to one model, as its files were, in one dtype; a model that changes, or a release that writes other
+graphs, begins a new one, and the old one stays until it is removed here. What a process has open is never removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from ._core import cache_entries, cache_folder, remove_cache_entry
+
+_DAY_S = 86_400
+
+
+def add_cache_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `cache list` and `cache clear`."""
+    command = commands.add_parser("cache", help="list or clear what is kept for CoreML: weights, compiled models")
+    actions = command.add_subparsers(dest="action", required=True, metavar="action")
+    actions.add_parser("list", help="show each entry's size, last use, dtype and model")
+    clear = actions.add_parser("clear", help="remove all entries that no process has open")
+    clear.add_argument(
+        "--unused-for", type=_days, default=0.0, metavar="DAYS", help="only those not opened in the last DAYS days"
+    )
+
+
+def cache_command(options: argparse.Namespace) -> tuple[str, int]:
+    """What to print, and the exit code.
+
+    Raises:
+        ValueError: There is no folder for caches.
+        OSError: An entry cannot be read or removed.
+    """
+    folder = cache_folder()
+    if folder is None:
+        raise ValueError("no home folder is known to hold a cache: set IRONVEC_CACHE")
+    return _clear(folder, options.unused_for) if options.action == "clear" else (_listing(folder), 0)
+
+
+def _listing(folder: str) -> str:
+    entries = cache_entries()
+    lines = [f"{folder}: {_count(len(entries))}, {_size(sum(entry['bytes'] for entry in entries))}"]
+    for entry in entries:
+        used = "in use" if entry["in_use"] else time.strftime("%Y-%m-%d", time.localtime(entry["used"]))
+        model = entry["model"] or "of an unknown model"
+        lines.append(f"  {_size(entry['bytes']):>9}  {used:<10}  {entry['dtype'] or '?':<7}  {model}")
+    return "\n".join(lines)
+
+
+def _clear(folder: str, unused_for_days: float) -> tuple[str, int]:
+    before = time.time() - unused_for_days * _DAY_S
+    old = [entry for entry in cache_entries() if entry["used"] <= before or not unused_for_days]
+    lines, removed, freed, kept = [], 0, 0, 0
+    for entry in old:
+        if remove_cache_entry(entry["name"]):
+            removed, freed = removed + 1, freed + entry["bytes"]
+        else:
+            kept += 1
+            lines.append(f"  kept, in use: {entry['folder']}  {entry['model']}")
+    lines.insert(0, f"{folder}: removed {_count(removed)}, {_size(freed)}")
+    return "\n".join(lines), 1 if kept else 0
+
+
+def _count(entries: int) -> str:
+    return "1 entry" if entries == 1 else f"{entries} entries"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+    return days
