@@ -29,8 +29,8 @@ quick: $(VENV)/.built $(VENV)/.tools
 lint: $(VENV)/.built $(VENV)/.tools
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	$(BIN)/ruff check python tests benches
-	$(BIN)/ruff format --check python tests benches
+	$(BIN)/ruff check python tests benches fuzz
+	$(BIN)/ruff format --check python tests benches fuzz
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest ironvec._core
 

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use prost::Message;
 use safetensors::SafeTensors;
 
+use crate::external_data::held_files;
 use crate::graph::proto::ModelProto;
 use crate::inspect::lean::{Fixed, drop_weights, everything_as_output, fix_dimensions, weights_as_inputs};
 use crate::inspect::{TensorInfo, inspect};
@@ -66,8 +67,12 @@ pub fn model_folder(bytes: &[u8]) {
     let _ = Weights::open(&folder.0);
 }
 
-/// An ONNX file, up to what ONNX Runtime is given of it, and the report on it where types are what the file says.
+/// An ONNX file: the files that it names, what ONNX Runtime is given of it, and the report on it, where types are what
+/// the file says of them.
 pub fn onnx(bytes: &[u8]) {
+    let folder = Folder::new();
+    folder.write("model.onnx", bytes);
+    let _ = held_files(&folder.0.join("model.onnx"));
     let Ok(mut model) = ModelProto::decode(bytes) else { return };
     let symbols = ["batch_size", "sequence_length"].map(|name| (name.to_owned(), 3));
     let input = model.graph.iter().flat_map(|graph| &graph.input).next().map(|input| input.name.clone());
@@ -102,7 +107,9 @@ pub fn tokenizer(bytes: &[u8]) {
     let Ok(tokenizer) = TextTokenizer::load(&spec) else { return };
     for (prompt, max_length) in [("", 64), ("query: ", 5)] {
         for numbered in TEXTS.into_iter().enumerate() {
-            let Ok(rows) = tokenizer.rows(&[numbered], prompt, max_length, 1, &AtomicBool::new(false)) else { continue };
+            let Ok(rows) = tokenizer.rows(&[numbered], prompt, max_length, 1, &AtomicBool::new(false)) else {
+                continue;
+            };
             let ids = rows.iter().flat_map(|row| &row.ids);
             assert!(ids.clone().all(|id| (0..1000).contains(id)) && ids.count() <= max_length);
         }
