@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
         return _inspect(options)
     if options.command == "cache":
         text, code = cache_command(options)
-        print(_printable(text, sys.stdout))
+        print(printable(text, sys.stdout))
         return code
     return demo(options.model)
 
