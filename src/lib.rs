@@ -17,6 +17,8 @@ pub mod batches;
 pub mod checkpoint;
 pub mod embedder;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod guard;
 pub mod inspect;
 pub mod interrupt;

@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE / "golden"))
 
 from kit.checkpoints import Checkpoint, write_bert  # noqa: E402
+from kit.texts import TEXTS  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,23 @@ def golden() -> dict[str, np.ndarray]:
 @pytest.fixture(scope="session")
 def golden_facts() -> dict[str, Any]:
     return json.loads((HERE / "golden" / "minilm.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint for a whole file. A file that needs another one says so by a fixture of the same name."""
+    return write_bert(tmp_path_factory.mktemp("plain")).folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Embedder:
+    return Embedder(folder)
+
+
+@pytest.fixture(scope="module")
+def rows(model: Embedder) -> np.ndarray:
+    """The vectors of `kit/texts.py`."""
+    return model.encode(TEXTS)
 
 
 @pytest.fixture

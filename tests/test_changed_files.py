@@ -18,7 +18,10 @@ from kit.checkpoints import write_bert
 from kit.onnx_export import write_decoder_export, write_encoder_export
 from kit.qwen3_checkpoints import write_qwen3
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody cut or replace a mapped file")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows lets nobody cut or replace a mapped file"),
+]
 
 SCRIPT = """
 import json, os, pathlib, sys, time

@@ -9,6 +9,8 @@ import pytest
 
 from ironvec import __version__
 
+pytestmark = pytest.mark.slow
+
 
 def ironvec(*arguments: str, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONIOENCODING": encoding}

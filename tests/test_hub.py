@@ -13,6 +13,8 @@ from kit.hub_server import HubServer, Repository, write_ballast
 from kit.onnx_export import write_decoder_export
 from kit.qwen3_checkpoints import write_qwen3
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("huggingface_hub")
 
 BERT, QWEN3, EXPORT = "org/bert", "org/qwen3", "org/export"

@@ -12,7 +12,7 @@ from ironvec.cli import main
 from ironvec.inspection import inspect
 from kit.checkpoints import write_bert
 from kit.onnx_export import write_decoder_export, write_encoder_export
-from kit.onnx_protobuf import GraphWriter
+from kit.onnx_protobuf import GraphWriter, varint
 from kit.qwen3_checkpoints import write_qwen3
 
 FIXED = {"batch_size": 1, "sequence_length": 8, "past_sequence_length": 2, "total_sequence_length": 10}
@@ -270,14 +270,6 @@ def nested(levels):
         node = b"\x2a" + varint(len(attribute)) + attribute
         graph = b"\x0a" + varint(len(node)) + node
     return b"\x3a" + varint(len(graph)) + graph
-
-
-def varint(number):
-    encoded = b""
-    while number > 0x7F:
-        encoded += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return encoded + bytes([number])
 
 
 BROKEN = {

@@ -12,6 +12,7 @@ from kit.bert_reference import embed
 from kit.checkpoints import Checkpoint, write_bert, write_safetensors
 from kit.onnx_export import write_encoder_export
 from kit.qwen3_checkpoints import write_qwen3
+from kit.vectors import cosines
 from texts import TEXTS
 
 SHORT_TEXTS = ["", "paris", "the capital of france is paris", "cook pasta in water " * 20, "zzz unknown", "a"]
@@ -27,10 +28,6 @@ def rewrite(checkpoint: Checkpoint, change: Callable[[str, np.ndarray], np.ndarr
     write_safetensors(checkpoint.folder / "model.safetensors", tensors, {"format": "pt"})
 
 
-def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return (left * right).sum(axis=1) / np.linalg.norm(left, axis=1) / np.linalg.norm(right, axis=1)
-
-
 def test_minilm_stays_close_to_sentence_transformers(minilm_int8, golden):
     vectors = minilm_int8.encode(TEXTS)
     found = cosines(vectors, golden["vectors"])
@@ -41,6 +38,7 @@ def test_minilm_stays_close_to_sentence_transformers(minilm_int8, golden):
     assert np.abs(vectors - golden["vectors"]).max() > 1e-4, "this is float32"
 
 
+@pytest.mark.slow
 def test_a_row_does_not_depend_on_its_neighbours(minilm_int8):
     # A sum that rounds otherwise in a longer batch may move one activation across the edge of a step.
     texts = list(TEXTS)
@@ -63,8 +61,7 @@ def test_tiny_berts_stay_close_to_the_reference(tmp_path, dtype, options):
 @pytest.mark.parametrize("options", [{}, {"dtype": "float32"}, {"attention_bias": True}, {"shards": 2}], ids=str)
 def test_tiny_qwen3s_stay_close_to_the_reference(tmp_path, options):
     checkpoint = write_qwen3(tmp_path / "qwen3", **options)
-    rows = [checkpoint.tokenize(text) for text in SHORT_TEXTS]
-    expected = qwen3_reference.embed(checkpoint.tensors, checkpoint.config, rows, normalize=checkpoint.normalize)
+    expected = qwen3_reference.of_texts(checkpoint, SHORT_TEXTS)
     vectors = Embedder(checkpoint.folder, dtype="int8").encode(SHORT_TEXTS)
     assert cosines(vectors, expected).min() >= 0.98
     assert np.abs(vectors - expected).max() > 1e-4, "this is float32"

@@ -10,7 +10,10 @@ import pytest
 from kit.checkpoints import write_bert
 from kit.onnx_export import write_encoder_export
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the limits are measured from /proc/self/statm")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="the limits are measured from /proc/self/statm"),
+]
 
 START = """
 import resource, sys

@@ -10,6 +10,7 @@ from ironvec import Embedder
 from ironvec.resolve import resolve
 from kit.onnx_export import write_decoder_export
 from kit.qwen3_checkpoints import write_qwen3
+from kit.vectors import close
 
 TEXTS = ["the capital of france is paris", "", "cook pasta"]
 
@@ -29,10 +30,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def of_export(folder):
     return Embedder(folder.parent / "other").encode(TEXTS)
-
-
-def close(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("place", ["onnx/model.onnx", "beside.onnx"])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from ironvec import Embedder, get_detailed_instruct
-from kit import qwen3_reference
 from kit.onnx_export import write_decoder_export
 from kit.qwen3_checkpoints import write_qwen3
+from kit.qwen3_reference import of_texts
+from kit.vectors import close
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "old_script.py"
 TASK = "Given a web search query, retrieve relevant passages that answer the query"
@@ -29,24 +30,15 @@ def model(checkpoint):
     return Embedder(checkpoint.folder)
 
 
-def reference(checkpoint, texts, normalize=True):
-    rows = [checkpoint.tokenize(text) for text in texts]
-    return qwen3_reference.embed(checkpoint.tensors, checkpoint.config, rows, normalize=normalize)
-
-
-def close(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(1.0, np.abs(expected).max()))
-
-
 @pytest.mark.parametrize("normalize", [True, False])
 def test_embed_texts_is_the_old_function(checkpoint, model, normalize):
     instructed = [get_detailed_instruct(TASK, query) for query in QUERIES]
     embeddings, metadata = model.embed_texts(QUERIES, TASK, normalize=normalize)
-    close(embeddings, reference(checkpoint, instructed, normalize))
+    close(embeddings, of_texts(checkpoint, instructed, normalize=normalize))
     assert metadata["batch_size"] == 2
     assert metadata["seq_len"] == max(len(checkpoint.tokenize(text)) for text in instructed)
     plain, metadata = model.embed_texts(DOCUMENTS, normalize=normalize)
-    close(plain, reference(checkpoint, DOCUMENTS, normalize))
+    close(plain, of_texts(checkpoint, DOCUMENTS, normalize=normalize))
     assert metadata["seq_len"] == max(len(checkpoint.tokenize(text)) for text in DOCUMENTS)
 
 
@@ -72,8 +64,8 @@ def test_texts_are_cut_where_the_model_or_the_caller_says(checkpoint, model):
 
 def test_no_prompt_of_the_models_own_is_added(checkpoint):
     model = Embedder(checkpoint.folder, default_prompt_name="query")
-    close(model.embed_texts(QUERIES)[0], reference(checkpoint, QUERIES))
-    close(model.embed_texts(QUERIES, "")[0], reference(checkpoint, QUERIES))
+    close(model.embed_texts(QUERIES)[0], of_texts(checkpoint, QUERIES))
+    close(model.embed_texts(QUERIES, "")[0], of_texts(checkpoint, QUERIES))
 
 
 def test_what_is_no_text_is_named(model):
@@ -90,7 +82,7 @@ def test_what_is_no_text_is_named(model):
 
 
 def test_a_task_is_a_prompt(checkpoint, model):
-    expected = reference(checkpoint, [f"Instruct: {TASK}!\nQuery:{query}" for query in QUERIES])
+    expected = of_texts(checkpoint, [f"Instruct: {TASK}!\nQuery:{query}" for query in QUERIES])
     close(model.encode_query(QUERIES, task=f"{TASK}!"), expected)
     close(model.encode_query(QUERIES, task=TASK), model.encode_query(QUERIES))
     for other in ({"prompt": "x"}, {"prompt_name": "query"}):
@@ -112,8 +104,8 @@ def test_the_changed_script_prints_the_old_numbers(checkpoint, tmp_path, form):
     printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
     size = checkpoint.config["hidden_size"]
     assert printed[0] == f"Shapes: (2, {size}) (2, {size})"
-    queries = reference(checkpoint, [get_detailed_instruct(TASK, query) for query in QUERIES])
-    expected = queries @ reference(checkpoint, DOCUMENTS).T
+    queries = of_texts(checkpoint, [get_detailed_instruct(TASK, query) for query in QUERIES])
+    expected = queries @ of_texts(checkpoint, DOCUMENTS).T
     for line, query, row in zip(printed[1:3], QUERIES, expected, strict=True):
         assert line.startswith(query)
         scores = [float(score) for score in line.removeprefix(query).split()]

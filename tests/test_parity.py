@@ -62,6 +62,7 @@ def _quantized(model: Embedder, precision: str) -> np.ndarray:
     return model.encode(TEXTS, precision=precision)
 
 
+@pytest.mark.slow
 def test_alone_batched_shuffled_and_beside_a_giant_are_the_same(minilm):
     texts = list(TEXTS)
     alone = np.stack([minilm.encode(text) for text in texts])
@@ -82,6 +83,7 @@ def test_alone_batched_shuffled_and_beside_a_giant_are_the_same(minilm):
         np.testing.assert_allclose(vectors, alone, rtol=0, atol=TOLERANCE, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_text_that_occurs_twice_gets_the_same_row(minilm):
     texts = list(TEXTS)
     order = np.random.default_rng(3).integers(0, len(texts), 12_000)
@@ -98,6 +100,7 @@ def test_the_first_validation_separates_its_sentences(minilm):
     assert scores[0, 1] - scores[0, 2] > 0.5
 
 
+@pytest.mark.slow
 def test_truncated_vectors_are_renormalised(minilm, golden):
     kept = golden["vectors"][:, :100]
     expected = kept / np.linalg.norm(kept, axis=1, keepdims=True)

@@ -4,7 +4,6 @@ or kill the interpreter runs in a subprocess with a timeout."""
 import multiprocessing
 import os
 import pickle
-import struct
 import subprocess
 import sys
 import threading
@@ -15,37 +14,17 @@ import numpy as np
 import pytest
 
 from ironvec import Embedder
-from kit.checkpoints import write_bert
+from kit.interpreter import python
+from kit.onnx_protobuf import GraphWriter
+from kit.vectors import close
 
 WORDS = "the capital of france is paris cook pasta in water a cat dog sat on mat red blue green".split()  # noqa: SIM905
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return write_bert(tmp_path_factory.mktemp("shared")).folder
-
-
-@pytest.fixture(scope="module")
-def model(folder) -> Embedder:
-    return Embedder(folder)
-
-
 def texts_of(seed: int) -> list[str]:
     random = np.random.default_rng(seed)
     return [" ".join(random.choice(WORDS, size)) for size in random.integers(0, 60, 100)]
-
-
-def close(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-
-
-def python(code: str, *arguments: object, **environment: str) -> str:
-    """What a new interpreter prints, which must end well and by itself."""
-    command = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
-    run = subprocess.run(command, timeout=60, capture_output=True, text=True, env={**os.environ, **environment})
-    assert run.returncode == 0, f"exit status {run.returncode}\n{run.stderr[-2000:]}"
-    return run.stdout
 
 
 # --- threads
@@ -99,29 +78,19 @@ def test_other_threads_run_while_it_encodes(model):
 # --- ONNX Runtime's own package in the same process
 
 
-def _field(number: int, value: int | bytes | str) -> bytes:
-    """One field of a protobuf message: a varint below 128, or bytes shorter than 128."""
-    if isinstance(value, int):
-        return bytes([number << 3, value])
-    data = value.encode() if isinstance(value, str) else value
-    return bytes([number << 3 | 2, len(data)]) + data
-
-
-def matmul_model() -> bytes:
+def write_matmul(path: Path) -> None:
     """ONNX: y (2, 2) = x (2, 2) @ w, w = [[1, 2], [3, 4]]."""
-    dims = b"".join(_field(1, _field(1, 2)) for _ in range(2))
-    kind = _field(1, _field(1, 1) + _field(2, dims))  # a tensor type: float32, shape (2, 2)
-    weight = _field(1, 2) + _field(1, 2) + _field(2, 1) + _field(8, "w") + _field(9, struct.pack("<4f", 1, 2, 3, 4))
-    node = _field(1, "x") + _field(1, "w") + _field(2, "y") + _field(4, "MatMul")
-    values = [_field(number, _field(1, name) + _field(2, kind)) for number, name in ((11, "x"), (12, "y"))]
-    graph = _field(1, node) + _field(2, "g") + _field(5, weight) + b"".join(values)
-    return _field(1, 8) + _field(7, graph) + _field(8, _field(2, 13))
+    graph = GraphWriter(path)
+    weight = graph.constant("w", np.array([[1, 2], [3, 4]]), "float32")
+    product = graph.node("MatMul", graph.input("x", "float32", [2, 2]), weight)
+    graph.output(product, "y", "float32", [2, 2])
+    graph.save()
 
 
 BESIDE_ONNXRUNTIME = """
 import sys, threading
 import numpy as np
-folder, order, model = sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3])
+folder, order, model = sys.argv[1:4]
 def ours():
     from ironvec import Embedder
     return Embedder(folder)
@@ -159,13 +128,10 @@ print(wrong)
 
 @pytest.mark.parametrize("order", ["ours first", "theirs first"])
 def test_onnxruntimes_own_sessions_are_not_disturbed(model, folder, tmp_path, order):
-    assert python(BESIDE_ONNXRUNTIME, folder, order, matmul_model().hex(), tmp_path / "rows.npy") == "[]\n"
+    write_matmul(tmp_path / "matmul.onnx")
+    paths = tmp_path / "matmul.onnx", tmp_path / "rows.npy"
+    assert python(BESIDE_ONNXRUNTIME, folder, order, *paths) == "[]\n"
     close(np.load(tmp_path / "rows.npy"), model.encode(["the cat sat", "a dog", ""] * 50))
-
-
-def test_import_loads_nothing_heavy():
-    heavy = "torch transformers onnxruntime huggingface_hub tqdm".split()  # noqa: SIM905
-    assert python(f"import sys, ironvec; print([name for name in {heavy} if name in sys.modules])") == "[]\n"
 
 
 BAD_LIBRARY = """

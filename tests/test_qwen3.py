@@ -26,11 +26,6 @@ TEXTS = [
 QUERY = "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:"
 
 
-def reference(checkpoint, texts, prompt=""):
-    rows = [checkpoint.tokenize(prompt + text) for text in texts]
-    return qwen3_reference.embed(checkpoint.tensors, checkpoint.config, rows, normalize=checkpoint.normalize)
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -58,13 +53,13 @@ def test_every_shape_equals_the_reference(tmp_path, options):
     model = Embedder(checkpoint.folder)
     assert model.pooling == "lasttoken"
     assert model.tokenize(TEXTS) == [checkpoint.tokenize(text) for text in TEXTS]
-    expected = reference(checkpoint, TEXTS)
+    expected = qwen3_reference.of_texts(checkpoint, TEXTS)
     tolerance = 1e-5 * max(1.0, np.abs(expected).max())
     np.testing.assert_allclose(model.encode(TEXTS), expected, rtol=0, atol=tolerance)
     alone = np.stack([model.encode(text) for text in TEXTS])
     np.testing.assert_allclose(alone, expected, rtol=0, atol=tolerance)
     with_prompt = model.encode(TEXTS, prompt=QUERY)
-    np.testing.assert_allclose(with_prompt, reference(checkpoint, TEXTS, QUERY), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(with_prompt, qwen3_reference.of_texts(checkpoint, TEXTS, QUERY), rtol=0, atol=tolerance)
 
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -125,6 +120,7 @@ def test_many_prompts_through_a_small_store(folder, model):
             np.testing.assert_allclose(model.encode(TEXTS, prompt=prompt), expected, atol=1e-5, err_msg=str(round_of))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [True, False])
 def test_long_rows_run_in_pieces(folder, cached):
     # Longer than a piece, exactly one, one more, several: each against the reference, alone and among others.
@@ -133,8 +129,10 @@ def test_long_rows_run_in_pieces(folder, cached):
     unit = len(checkpoint.tokenize("a" * 1000)) - 1000
     texts = ["a b" * 10, *("a" * (length - unit) for length in (511, 512, 513, 1024, 1025, 1500))]
     assert model.count_tokens(texts)[1:].tolist() == [511, 512, 513, 1024, 1025, 1500]
-    np.testing.assert_allclose(model.encode(texts), reference(checkpoint, texts), rtol=0, atol=1e-5)
-    np.testing.assert_allclose(model.encode_query(texts), reference(checkpoint, texts, QUERY), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model.encode(texts), qwen3_reference.of_texts(checkpoint, texts), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        model.encode_query(texts), qwen3_reference.of_texts(checkpoint, texts, QUERY), rtol=0, atol=1e-5
+    )
 
 
 def test_alone_equals_batched_at_equal_lengths(model):

@@ -1,12 +1,12 @@
 """What an Embedder takes of the machine: the processors it may use, none while idle, and memory that comes back."""
 
 import os
-import subprocess
 import sys
 
 import pytest
 
 from kit.checkpoints import write_bert
+from kit.interpreter import python
 from kit.qwen3_checkpoints import write_qwen3
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="read from /proc, or set with sched_setaffinity")
@@ -48,10 +48,10 @@ print(Embedder(sys.argv[1]).device_report()["threads"])
 
 
 def numbers(code: str, folder: os.PathLike[str]) -> list[float]:
-    done = subprocess.run([sys.executable, "-c", code, folder], check=True, capture_output=True, text=True, timeout=120)
-    return [float(word) for word in done.stdout.split()]
+    return [float(word) for word in python(code, folder, timeout_s=120).split()]
 
 
+@pytest.mark.slow
 @linux
 def test_the_memory_of_a_long_text_comes_back(tmp_path):
     before, most, after = numbers(MEMORY, write_qwen3(tmp_path / "qwen3", max_positions=16384).folder)
@@ -59,6 +59,7 @@ def test_the_memory_of_a_long_text_comes_back(tmp_path):
     assert after - before < 0.3 * (most - before)
 
 
+@pytest.mark.slow
 def test_an_idle_embedder_costs_nothing(tmp_path):
     (busy,) = numbers(IDLE, write_bert(tmp_path / "bert").folder)
     assert busy < 0.1

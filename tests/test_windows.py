@@ -6,6 +6,8 @@ import pytest
 from ironvec import Embedder
 from kit.checkpoints import write_bert
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["the", "capital", "of", "france", "is", "paris", "cook", "pasta", "in", "water"]
 COUNT = 20_000  # more than two windows of 8,192
 

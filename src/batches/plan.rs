@@ -186,3 +186,82 @@ mod tests {
         assert_eq!((rest.input_ids, rest.lengths), (vec![2, 3, 8, 0, 0, 0], vec![2, 1, 0]));
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn limits() -> impl Strategy<Value = Limits> {
+        let max_rows = prop_oneof![Just(None), (1_usize..6).prop_map(Some)];
+        (1_usize..2000, max_rows, any::<bool>(), 1_usize..9).prop_map(
+            |(token_budget, max_rows, equal_lengths, threads)| Limits {
+                token_budget,
+                max_rows,
+                equal_lengths,
+                threads,
+            },
+        )
+    }
+
+    /// Whether rows of these lengths, longest first, may run together.
+    fn allowed(rows: &[usize], limits: Limits) -> bool {
+        let (longest, shortest) = (rows[0].max(1), rows[rows.len() - 1]);
+        let fits = rows.len() == 1 || rows.len() * longest <= limits.token_budget;
+        fits && limits.max_rows.is_none_or(|most| rows.len() <= most) && (!limits.equal_lengths || shortest == rows[0])
+    }
+
+    /// What the cheapest way to cut rows, longest first, costs: every way is tried.
+    fn cheapest(rows: &[usize], limits: Limits) -> usize {
+        let firsts = (1..=rows.len()).filter(|count| allowed(&rows[..*count], limits));
+        firsts.map(|count| cost(&rows[..count], limits) + cheapest(&rows[count..], limits)).min().unwrap_or(0)
+    }
+
+    fn cost(rows: &[usize], limits: Limits) -> usize {
+        rows.len() * rows[0].max(1) + RUN_TOKENS_PER_THREAD * limits.threads
+    }
+
+    proptest! {
+        #[test]
+        fn every_row_once_and_every_limit_kept(lengths in vec(0_usize..600, 0..80), limits in limits()) {
+            let batches = plan(&lengths, limits);
+            let mut rows: Vec<usize> = batches.iter().flat_map(|batch| batch.rows.iter().copied()).collect();
+            let order: Vec<usize> = rows.iter().map(|&row| lengths[row]).collect();
+            prop_assert!(order.is_sorted_by(|a, b| a >= b), "longest first: {:?}", order);
+            for batch in &batches {
+                let own: Vec<usize> = batch.rows.iter().map(|&row| lengths[row]).collect();
+                prop_assert_eq!(batch.length, own[0].max(1));
+                prop_assert!(allowed(&own, limits), "{:?} in {:?}", own, limits);
+            }
+            rows.sort_unstable();
+            prop_assert!(rows.into_iter().eq(0..lengths.len()));
+        }
+
+        #[test]
+        fn no_other_cut_costs_less(mut lengths in vec(0_usize..60, 0..10), limits in limits()) {
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            let batches = plan(&lengths, limits);
+            let planned: usize = batches.iter().map(|batch| cost(&vec![batch.length; batch.rows.len()], limits)).sum();
+            prop_assert_eq!(planned, cheapest(&lengths, limits));
+        }
+
+        #[test]
+        fn a_padded_batch_holds_its_rows(lengths in vec(0_usize..20, 1..12), skipped in 0_usize..6) {
+            let row = |&length: &usize| TokenRow { ids: (1..=length as i32).collect(), full_length: length };
+            let rows: Vec<TokenRow> = lengths.iter().map(row).collect();
+            let kept: Vec<usize> = lengths.iter().map(|length| length.saturating_sub(skipped)).collect();
+            for batch in plan(&kept, Limits { token_budget: 64, max_rows: None, equal_lengths: false, threads: 1 }) {
+                let padded = PaddedBatch::gather(&batch, &rows, skipped);
+                let lines = padded.input_ids.chunks(batch.length).zip(padded.attention_mask.chunks(batch.length));
+                prop_assert_eq!(lines.len(), batch.rows.len());
+                for ((&row, &length), (ids, mask)) in batch.rows.iter().zip(&padded.lengths).zip(lines) {
+                    prop_assert_eq!(length, kept[row]);
+                    prop_assert_eq!(&ids[..length], rows[row].ids.get(skipped..).unwrap_or_default());
+                    prop_assert!(ids[length..].iter().all(|id| *id == 0));
+                    prop_assert!(mask.iter().enumerate().all(|(at, &seen)| seen == i32::from(at < length)));
+                }
+            }
+        }
+    }
+}

@@ -145,3 +145,42 @@ mod tests {
         assert_eq!(computed, [0]);
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Rows that begin with some of the same tokens, so that there is something to share.
+    fn rows() -> impl Strategy<Value = Vec<TokenRow>> {
+        let row = (0_usize..40, vec(0..3_i32, 0..6)).prop_map(|(common, own)| {
+            let ids: Vec<i32> = (100..100 + common as i32).chain(own).collect();
+            TokenRow { full_length: ids.len(), ids }
+        });
+        vec(row, 0..12)
+    }
+
+    /// Rows that share `length` tokens with the model and keep one of their own.
+    fn sharing(rows: &[TokenRow], model: &[i32], length: usize) -> Vec<usize> {
+        let shares = |row: &TokenRow| row.ids.len() > length && row.ids.starts_with(&model[..length]);
+        (0..rows.len()).filter(|index| shares(&rows[*index])).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_prefix_that_saves_most_is_found(rows in rows(), prompt_tokens in 0_usize..40, kept in 0_usize..64) {
+            let prompt: Vec<i32> = (100..100 + prompt_tokens as i32).collect();
+            let model = if prompt.is_empty() { rows.first().map_or(&[][..], |row| row.ids.as_slice()) } else { &prompt };
+            // `kept` tokens fit into the store; 0 stands for tokens that take no room.
+            let found = find(&rows, &prompt, STORE_BYTES.checked_div(kept).unwrap_or(0));
+            let most = if kept == 0 { model.len() } else { model.len().min(STORE_BYTES / (STORE_BYTES / kept)) };
+            let lengths = (LEAST_TOKENS..=most).map(|length| (length * sharing(&rows, model, length).len(), length));
+            let best = lengths.max().filter(|(shared, length)| {
+                *shared > 0 && (!prompt.is_empty() || shared - length >= LEAST_SAVED)
+            });
+            let expected = best.map(|(_, length)| Shared { length, rows: sharing(&rows, model, length) });
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -36,9 +36,7 @@ impl Digest {
     /// With more bytes behind it, and their number, so that two lists never run together.
     pub fn and(self, bytes: &[u8]) -> Self {
         let length = (bytes.len() as u64).to_le_bytes();
-        let mixed =
-            bytes.iter().chain(&length).fold(self.0, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
-        Digest(mixed)
+        Digest(fnv1a(fnv1a(self.0, bytes), &length))
     }
 
     /// Letters and digits alone.
@@ -47,16 +45,30 @@ impl Digest {
     }
 }
 
+fn fnv1a(hash: u128, bytes: &[u8]) -> u128 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checkpoint::weights::testing::weights_of;
 
     #[test]
-    fn the_published_vector() {
-        // FNV-1a of one "a", before its length is mixed in.
-        let hash = (OFFSET_BASIS ^ u128::from(b'a')).wrapping_mul(PRIME);
-        assert_eq!(hash, 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
+    fn the_published_vectors() {
+        // The empty text, "a" and "foobar": RFC 9923; the other two: the tests of Go's hash/fnv.
+        let published: [(&str, u128); 5] = [
+            ("", 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d),
+            ("a", 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964),
+            ("ab", 0x0880_9544_bbab_1be9_5aa0_7330_55b6_9a62),
+            ("abc", 0xa68d_622c_ec8b_5822_836d_bc79_77af_7f3b),
+            ("foobar", 0x343e_1662_793c_64bf_6f0d_3597_ba44_6f18),
+        ];
+        for (text, hash) in published {
+            assert_eq!(fnv1a(OFFSET_BASIS, text.as_bytes()), hash, "{text:?}");
+        }
+        // The digest is that hash over the bytes and then their number.
+        assert_eq!(Digest(OFFSET_BASIS).and(b"ab").0, fnv1a(OFFSET_BASIS, b"ab\x02\0\0\0\0\0\0\0"));
     }
 
     #[test]

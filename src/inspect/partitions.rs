@@ -137,3 +137,65 @@ mod tests {
         assert_eq!(grouped(&["a <- b", "b <- a", "c <- x"]), [["c"]]);
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Nodes that read what earlier ones make, and whether each is taken.
+    fn graph() -> impl Strategy<Value = (Vec<Vec<usize>>, Vec<bool>)> {
+        (0_usize..14).prop_flat_map(|count| {
+            let reads: Vec<_> = (0..count).map(|node| vec(0..node.max(1), 0..3.min(node + 1))).collect();
+            let reads = reads.prop_map(|all| {
+                all.into_iter().enumerate().map(|(node, read)| if node == 0 { Vec::new() } else { read }).collect()
+            });
+            (reads, vec(any::<bool>(), count))
+        })
+    }
+
+    fn named(reads: &[Vec<usize>]) -> Vec<NodeProto> {
+        let name = |node: &usize| format!("v{node}");
+        let node = |(index, read): (usize, &Vec<usize>)| NodeProto {
+            input: read.iter().map(name).collect(),
+            output: vec![name(&index)],
+            ..Default::default()
+        };
+        reads.iter().enumerate().map(node).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn taken_nodes_once_each_and_nothing_between((reads, taken) in graph()) {
+            let owned = named(&reads);
+            let groups = partitions(&owned.iter().collect::<Vec<_>>(), &taken);
+            prop_assert!(groups.iter().all(|group| !group.is_empty()));
+            let mut grouped: Vec<usize> = groups.iter().flatten().copied().collect();
+            let mut of_node = vec![None; reads.len()];
+            for (group, members) in groups.iter().enumerate() {
+                members.iter().for_each(|&node| of_node[node] = Some(group));
+                for (place, node) in members.iter().enumerate() {
+                    let early = reads[*node].iter().all(|read| !members[place..].contains(read));
+                    prop_assert!(early, "{} comes before what it reads in {:?}", node, members);
+                }
+            }
+            grouped.sort_unstable();
+            prop_assert_eq!(grouped, (0..reads.len()).filter(|node| taken[*node]).collect::<Vec<_>>());
+            // Each group, and each node outside of them, is one step; the steps must have an order.
+            let step = |node: usize| of_node[node].unwrap_or(groups.len() + node);
+            let mut waits: Vec<HashSet<usize>> = vec![HashSet::new(); groups.len() + reads.len()];
+            for (node, read) in reads.iter().enumerate() {
+                waits[step(node)].extend(read.iter().map(|&read| step(read)).filter(|&other| other != step(node)));
+            }
+            let mut done = HashSet::new();
+            while let Some(next) = (0..waits.len()).find(|one| !done.contains(one) && waits[*one].is_subset(&done)) {
+                done.insert(next);
+            }
+            prop_assert_eq!(done.len(), waits.len(), "a path leaves a group and comes back");
+            // With all of them taken, there is one.
+            let all = partitions(&owned.iter().collect::<Vec<_>>(), &vec![true; reads.len()]);
+            prop_assert_eq!(all.len(), usize::from(!reads.is_empty()));
+        }
+    }
+}

@@ -138,3 +138,52 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod properties {
+    use super::*;
+    use crate::checkpoint::weights::testing::weights_filled;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// A matrix with rows of very different sizes, some of them of zeros.
+    fn matrix() -> impl Strategy<Value = (usize, usize, Vec<f32>)> {
+        let size = prop_oneof![Just(0.0_f32), Just(1e-30), Just(1.0), Just(3e38)];
+        (1_usize..140, 1_usize..9).prop_flat_map(move |(outputs, inputs)| {
+            let row = (size.clone(), vec(-1.0_f32..=1.0, inputs));
+            let rows = vec(row.prop_map(|(size, row)| row.into_iter().map(|value| value * size).collect()), outputs);
+            rows.prop_map(move |rows: Vec<Vec<f32>>| (outputs, inputs, rows.concat()))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn values_are_within_half_a_step_of_a_symmetric_scale(
+            (outputs, inputs, numbers) in matrix(),
+            limit in prop_oneof![Just(63.0_f32), Just(127.0)],
+        ) {
+            let of = |numbers: &[f32]| {
+                let (_folder, weights) = weights_filled(&[("w", &[outputs, inputs], numbers)]);
+                let matrix = Matrix { tensor: "w".to_owned(), outputs, inputs };
+                quantize(&mut TensorReader::new(&weights), &matrix, limit).unwrap()
+            };
+            let found = of(&numbers);
+            prop_assert_eq!((found.values.len(), found.scales.len()), (outputs * inputs, outputs));
+            for (channel, row) in numbers.chunks_exact(inputs).enumerate() {
+                let scale = found.scales[channel];
+                let values: Vec<f32> = (0..inputs).map(|input| f32::from(found.values[input * outputs + channel])).collect();
+                let peak = row.iter().fold(0.0_f32, |peak, value| peak.max(value.abs()));
+                let largest = values.iter().fold(0.0_f32, |peak, value| peak.max(value.abs()));
+                prop_assert_eq!(largest, if peak > 0.0 { limit } else { 0.0 }, "the whole range is used, and no more");
+                for (value, number) in values.iter().zip(row) {
+                    let error = (f64::from(*value) * f64::from(scale) - f64::from(*number)).abs();
+                    prop_assert!(error <= 0.5001 * f64::from(scale), "{} as {} steps of {}", number, value, scale);
+                }
+            }
+            let mirrored = of(&numbers.iter().map(|number| -number).collect::<Vec<f32>>());
+            prop_assert_eq!(&mirrored.scales, &found.scales);
+            prop_assert!(mirrored.values.iter().zip(&found.values).all(|(left, right)| *left == -*right));
+        }
+    }
+}

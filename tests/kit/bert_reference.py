@@ -10,7 +10,7 @@ After transformers' modeling_bert.py and sentence-transformers 6.2's pooling.py;
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -154,12 +154,23 @@ def embed(
 
     Several poolings are concatenated in the order given.
     """
-    encoder = _Encoder(tensors, config)
+    return embed_rows(_Encoder(tensors, config), config, token_rows, pooling, normalize, excluded_tokens)
+
+
+def embed_rows(
+    model: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    config: Mapping[str, Any],
+    token_rows: Sequence[Sequence[int]],
+    pooling: str | Sequence[str],
+    normalize: bool,
+    excluded_tokens: int,
+) -> np.ndarray:
+    """`embed` of either architecture; `model` gives hidden states for ids and a mask."""
     modes = (pooling,) if isinstance(pooling, str) else tuple(pooling)
     vectors = []
     for row in token_rows:
         token_ids = np.asarray([row], dtype=np.int64)
-        hidden = encoder(token_ids, np.ones_like(token_ids))[0]
+        hidden = model(token_ids, np.ones_like(token_ids))[0]
         vector = np.concatenate([pool(hidden, mode, excluded_tokens) for mode in modes])
         if normalize:
             vector = vector / max(np.linalg.norm(vector), 1e-12)

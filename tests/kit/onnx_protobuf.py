@@ -19,7 +19,7 @@ _PAGE = 4096
 _CHUNK_BYTES = 64 << 20
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     number &= (1 << 64) - 1  # a negative int64 takes ten bytes
     encoded = bytearray()
     while number > 0x7F:
@@ -30,11 +30,11 @@ def _varint(number: int) -> bytes:
 
 def _field(number: int, value: int | float | str | bytes) -> bytes:
     if isinstance(value, float):
-        return _varint(number << 3 | 5) + struct.pack("<f", value)
+        return varint(number << 3 | 5) + struct.pack("<f", value)
     if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
+        return varint(number << 3) + varint(value)
     data = value.encode() if isinstance(value, str) else value
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def _message(fields: Sequence[tuple[int, Any]]) -> bytes:

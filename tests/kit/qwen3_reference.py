@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from kit.bert_reference import Tensors, pool
+from kit.bert_reference import Tensors, embed_rows
+from kit.checkpoints import Checkpoint
 
 PREFIX = "model."
 
@@ -131,15 +132,13 @@ def embed(
     excluded_tokens: int = 0,
 ) -> np.ndarray:
     """Vectors (B, H times the number of poolings) of rows of token ids, each row run alone."""
-    decoder = _Decoder(tensors, config)
-    modes = (pooling,) if isinstance(pooling, str) else tuple(pooling)
-    vectors = []
-    for row in token_rows:
-        token_ids = np.asarray([row], dtype=np.int64)
-        hidden = decoder(token_ids, np.ones_like(token_ids))[0]
-        vector = np.concatenate([pool(hidden, mode, excluded_tokens) for mode in modes])
-        if normalize:
-            vector = vector / max(np.linalg.norm(vector), 1e-12)
-        vectors.append(vector)
-    dimension = config["hidden_size"] * len(modes)
-    return np.asarray(vectors, dtype=np.float32).reshape(len(vectors), dimension)
+    return embed_rows(_Decoder(tensors, config), config, token_rows, pooling, normalize, excluded_tokens)
+
+
+def of_texts(
+    checkpoint: Checkpoint, texts: Sequence[str], prompt: str = "", *, normalize: bool | None = None
+) -> np.ndarray:
+    """What a written checkpoint makes of texts, each behind the prompt; `normalize` in place of what its files say."""
+    rows = [checkpoint.tokenize(prompt + text) for text in texts]
+    normalize = checkpoint.normalize if normalize is None else normalize
+    return embed(checkpoint.tensors, checkpoint.config, rows, normalize, pooling=checkpoint.pooling)
