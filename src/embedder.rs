@@ -138,6 +138,11 @@ impl Embedder {
         &self.runtime
     }
 
+    /// The provider that runs it.
+    pub fn provider(&self) -> Provider {
+        self.engine.provider()
+    }
+
     /// Where and how it runs.
     pub fn report(&self) -> Report {
         self.engine.report()

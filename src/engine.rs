@@ -9,6 +9,7 @@ use ort::session::Session;
 use crate::batch::PaddedBatch;
 use crate::bucketed::{self, BucketedSession};
 use crate::decoder::DecoderSession;
+use crate::ending::Turn;
 use crate::error::{Error, Result};
 use crate::export::{ExportSession, Vectors};
 use crate::graph::proto::ElementType;
@@ -62,6 +63,7 @@ enum Kind {
 impl Engine {
     /// Opens the model that a spec describes.
     pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usize) -> Result<Self> {
+        let _turn = Turn::take();
         let mut pooling = spec.pooling.clone();
         let mut nodes = None;
         let (kind, hidden_size) = match &spec.architecture {
@@ -106,6 +108,7 @@ impl Engine {
         (provider, dtype): (Provider, ElementType),
         proof: Proof,
     ) -> Result<Self> {
+        let _turn = Turn::take();
         let session = BucketedSession::open(spec, runtime, threads, (provider, dtype), proof)?;
         let (pooling, dimension) = (spec.pooling.clone(), session.hidden_size() * spec.pooling.len());
         Ok(Engine {
@@ -144,6 +147,11 @@ impl Engine {
         }
     }
 
+    /// The provider that runs it.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
     /// Components of a pooled row.
     pub fn dimension(&self) -> usize {
         self.dimension
@@ -165,12 +173,14 @@ impl Engine {
         }
         let Some(shared) = prefix::find(rows, prompt, decoder.bytes_per_token()) else { return Ok(None) };
         let tokens = shared.rows.first().and_then(|&row| rows[row].ids.get(..shared.length)).unwrap_or_default();
+        let _turn = Turn::take();
         Ok(Some((decoder.prefix(tokens)?, shared)))
     }
 
     /// Runs a batch that follows a prefix and hands its pooled rows, one after the other, to `take`. `skipped` leading
     /// tokens stay out of the pooling.
     pub fn run(&self, batch: &PaddedBatch, past: &Prefix, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
+        let _turn = Turn::take();
         let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
         match &self.kind {
             Kind::Bucketed(session) => session.run(batch, skipped, take),

@@ -161,6 +161,15 @@ pub enum Error {
         source: Source,
     },
 
+    /// Memory that a file or a call asks for cannot be had.
+    #[error("not enough memory {purpose}: {source}")]
+    Memory {
+        /// "for …", "to …", "while …".
+        purpose: String,
+        /// The allocator's, the system's or ONNX Runtime's error.
+        source: Source,
+    },
+
     /// A file cannot be written.
     #[error("{}: cannot be written: {source}", path.display())]
     Unwritable {

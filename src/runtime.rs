@@ -13,6 +13,7 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 
+use crate::ending::Turn;
 use crate::error::{Error, Result};
 use crate::graph::proto::ElementType;
 use crate::provider::Provider;
@@ -35,6 +36,7 @@ pub struct Runtime {
 impl Runtime {
     /// The process's ONNX Runtime, loaded from the first of `folders` that has it.
     pub fn load(folders: &[PathBuf]) -> Result<Self> {
+        let _turn = Turn::take();
         let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(runtime) = loaded.as_ref() {
             return Ok(runtime.clone());

@@ -52,7 +52,8 @@ class Embedder(LoadedModel):
         dtype: What matrix products are computed in: "float32"; "int8", made at load from a checkpoint, on the CPU:
             weights with a scale per output, activations with one per row, so that no row depends on its batch;
             "float16" with CoreML.
-        max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's.
+        max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's. Of a text
+            beyond 512 tokens, Qwen3 holds layers × key/value heads × head size × 8 bytes a token, 7.5 GB at 32,768 (0.6B).
         truncate_dim: Components kept of each vector. None: all.
         threads: CPU threads of one run. None: as many as affinity and the cgroup's quota allow.
         prompts: Name to text; overrides and extends the checkpoint's.
@@ -287,7 +288,7 @@ class Embedder(LoadedModel):
     ) -> Callable[..., NDArray[Any]]:
         """The native `encode` with checked arguments, ready for rows of texts."""
         return partial(
-            self._native().encode,
+            self._encode_rows,
             prompt=self._prompts.choose(prompt, prompt_name),
             batch_size=batch_size_or_none(batch_size),
             normalize=flag_or_none("normalize_embeddings", normalize_embeddings),

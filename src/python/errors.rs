@@ -1,6 +1,6 @@
 //! ironvec's errors as Python's.
 
-use pyo3::exceptions::{PyFileNotFoundError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyFileNotFoundError, PyMemoryError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::Error;
@@ -30,6 +30,7 @@ impl From<Error> for PyErr {
             | Error::Tokenize { .. }
             | Error::Session { .. } => ModelError::new_err(message),
             Error::TextTooLong { .. } | Error::Argument { .. } => PyValueError::new_err(message),
+            Error::Memory { .. } => PyMemoryError::new_err(message),
             Error::Unwritable { .. } => PyOSError::new_err(message),
             Error::Runtime { .. } | Error::Provider { .. } | Error::ProviderFailed { .. } => {
                 ProviderError::new_err(message)

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod errors;
+mod exit;
 mod inspect;
 mod report;
 
@@ -19,6 +20,7 @@ use pyo3::types::{PyDict, PyList};
 
 use self::arguments::{borrow_texts, check_calibration, checked_out, parse_dtype, parse_on_truncate, quantize, warn};
 use self::errors::{ModelError, ProviderError};
+use self::exit::detached;
 use crate::embedder;
 use crate::export;
 use crate::onnx_file::ExportOptions;
@@ -66,7 +68,7 @@ impl PyEmbedder {
             threads,
             provider,
         };
-        let inner = py.detach(|| embedder::Embedder::load(&folder, &options))?;
+        let inner = detached(py, || embedder::Embedder::load(&folder, &options))?;
         Ok(PyEmbedder { inner })
     }
 
@@ -82,7 +84,7 @@ impl PyEmbedder {
 
     #[getter]
     fn provider(&self) -> &'static str {
-        self.inner.report().provider.name()
+        self.inner.provider().name()
     }
 
     #[getter]
@@ -179,14 +181,14 @@ impl PyEmbedder {
         max_length: Option<usize>,
     ) -> PyResult<Vec<Vec<i32>>> {
         let texts = borrow_texts(texts)?;
-        let rows = py.detach(|| self.inner.token_rows(&texts, max_length))?;
+        let rows = detached(py, || self.inner.token_rows(&texts, max_length))?;
         Ok(rows.into_iter().map(|row| row.ids).collect())
     }
 
     /// Tokens of each text before any cut, special tokens included.
     fn count_tokens<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyArray1<i64>>> {
         let texts = borrow_texts(texts)?;
-        let rows = py.detach(|| self.inner.token_rows(&texts, None))?;
+        let rows = detached(py, || self.inner.token_rows(&texts, None))?;
         let counts: Vec<i64> = rows.iter().map(|row| row.full_length as i64).collect();
         Ok(counts.to_pyarray(py))
     }
@@ -203,7 +205,7 @@ impl PyEmbedder {
         dtype: &str,
     ) -> PyResult<Vec<String>> {
         let options = ExportOptions { flavour: flavour.to_owned(), length, batch, dtype: dtype.to_owned() };
-        let files = py.detach(|| self.inner.export(&path, &options))?;
+        let files = detached(py, || self.inner.export(&path, &options))?;
         Ok(files.iter().map(|file| file.display().to_string()).collect())
     }
 
@@ -227,15 +229,17 @@ impl PyEmbedder {
         let mut last = Instant::now();
         let mut unreported = 0;
         let report = |rows: usize| -> PyResult<()> {
-            Python::attach(|py| {
+            let heard = Python::try_attach(|py| {
                 py.check_signals()?;
                 match &progress {
                     Some(progress) if rows > 0 => progress.call1(py, (rows,)).map(drop),
                     _ => Ok(()),
                 }
-            })
+            });
+            // Without an interpreter, in a thread that outlives it, nobody hears.
+            heard.unwrap_or(Ok(()))
         };
-        let result = py.detach(|| {
+        let result = detached(py, || {
             self.inner.encode(texts, options, slots, &mut |rows| {
                 unreported += rows;
                 if last.elapsed() < ATTENTION {
@@ -269,6 +273,12 @@ mod _core {
     use super::*;
     #[pymodule_export]
     use super::{ModelError, ProviderError, PyEmbedder};
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        exit::register();
+        Ok(())
+    }
 
     /// The package's version.
     #[pyfunction]
