@@ -142,7 +142,7 @@ impl Embedder {
         &self.runtime
     }
 
-    /// What runs the graph.
+    /// The provider that runs it.
     pub fn provider(&self) -> Provider {
         self.engine.provider()
     }

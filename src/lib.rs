@@ -16,6 +16,7 @@ pub mod architectures;
 pub mod batches;
 pub mod checkpoint;
 pub mod embedder;
+pub mod ending;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -56,7 +56,8 @@ class Embedder(LoadedModel):
             "float16" with CoreML. int8 vectors also depend on the processor: x86 without VNNI adds products in 16 bits,
             so weights take 63 steps there, and 127 elsewhere. Vectors from two kinds of machine differ like two
             approximations of one vector: compute a stored index and its queries on the same kind, or use "float32".
-        max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's.
+        max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's. Of a text
+            beyond 512 tokens, a causal model holds its keys and values: 7.5 GB at 32,768 tokens of Qwen3's 0.6B.
         truncate_dim: Components kept of each vector. None: all.
         threads: CPU threads of one run. None: as many as affinity and the cgroup's quota allow.
         prompts: Name to text; overrides and extends the checkpoint's.
@@ -294,7 +295,7 @@ class Embedder(LoadedModel):
     ) -> Callable[..., NDArray[Any]]:
         """The native `encode` with checked arguments, ready for rows of texts."""
         return partial(
-            self._native().encode,
+            self._encode_rows,
             prompt=self._prompts.choose(prompt, prompt_name),
             batch_size=batch_size_or_none(batch_size),
             normalize=flag_or_none("normalize_embeddings", normalize_embeddings),

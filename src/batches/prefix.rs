@@ -1,10 +1,7 @@
-//! Token rows in, the prefix that they share out; and a small store of prefixes' keys and values, so that a prompt is
-//! computed once. Token-exact: a row shares a prefix only where its own tokens begin with it.
+//! Token rows in, the prefix that they share out, and the keys and values that stand for it. Token-exact: a row shares a
+//! prefix only where its own tokens begin with it. Refused: keys and values that find no memory.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::texts::tokenize::TokenRow;
 
 /// A prefix shorter than this is not worth a run of its own.
@@ -12,7 +9,7 @@ const LEAST_TOKENS: usize = 8;
 /// Without a prompt, tokens that sharing must save. A run costs a pass over all weights however few its tokens are.
 const LEAST_SAVED: usize = 64;
 /// Keys and values kept, in bytes, over all prefixes: about 290 tokens of Qwen3-Embedding-0.6B.
-const STORE_BYTES: usize = 64 << 20;
+pub const STORE_BYTES: usize = 64 << 20;
 
 /// A run of tokens and what each layer remembers of it.
 #[derive(Debug, Default)]
@@ -24,8 +21,50 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    fn bytes(&self) -> usize {
+    /// A copy with room for `more` tokens, in states of so many numbers a token each: taken before the first of them
+    /// is computed, and once, for a long document's are gigabytes.
+    pub fn with_room(&self, more: usize, widths: impl Iterator<Item = usize>) -> Result<Self> {
+        let total = self.tokens.len() + more;
+        let mut copy = Prefix { tokens: self.tokens.clone(), states: Vec::new() };
+        for (list, width) in widths.enumerate() {
+            let mut states = Vec::new();
+            states.try_reserve_exact(total.saturating_mul(width)).map_err(|source| Error::Memory {
+                purpose: format!(
+                    "for the keys and values of {total} tokens, {} bytes of a layer's keys alone; a smaller max_length takes \
+                     less",
+                    total.saturating_mul(width * size_of::<f32>())
+                ),
+                source: source.into(),
+            })?;
+            states.extend_from_slice(self.states.get(list).map_or(&[][..], Vec::as_slice));
+            copy.states.push(states);
+        }
+        Ok(copy)
+    }
+
+    /// Adds tokens behind the others, within the room that was made. `states` are theirs, each of so many heads.
+    pub fn append(&mut self, tokens: &[i32], states: &[Vec<f32>], heads: impl Iterator<Item = usize>) {
+        for ((kept, new), heads) in self.states.iter_mut().zip(states).zip(heads) {
+            append_heads(kept, new, heads);
+        }
+        self.tokens.extend_from_slice(tokens);
+    }
+
+    /// Bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
         self.states.iter().map(|states| states.len() * size_of::<f32>()).sum()
+    }
+}
+
+/// (heads, P, D) grows to (heads, P + S, D) by (heads, S, D), in its own memory: the last head moves first, so that none
+/// is overwritten before it has moved.
+fn append_heads(kept: &mut Vec<f32>, new: &[f32], heads: usize) {
+    let (old_share, new_share) = (kept.len() / heads, new.len() / heads);
+    let share = old_share + new_share;
+    kept.resize(heads * share, 0.0);
+    for head in (0..heads).rev() {
+        kept.copy_within(head * old_share..(head + 1) * old_share, head * share);
+        kept[head * share + old_share..][..new_share].copy_from_slice(&new[head * new_share..][..new_share]);
     }
 }
 
@@ -58,37 +97,6 @@ pub fn find(rows: &[TokenRow], prompt: &[i32], bytes_per_token: usize) -> Option
     let saved = (members.len() - 1) * length;
     let worth = !prompt.is_empty() || saved >= LEAST_SAVED;
     worth.then_some(Shared { length, rows: members })
-}
-
-/// The prefixes used last.
-#[derive(Default)]
-pub struct PrefixStore {
-    /// Most recent first.
-    kept: Mutex<VecDeque<Arc<Prefix>>>,
-}
-
-impl PrefixStore {
-    /// The prefix of these tokens, computed where it is not kept. Two threads may both compute it; both are right.
-    pub fn get(&self, tokens: &[i32], compute: impl FnOnce() -> Result<Prefix>) -> Result<Arc<Prefix>> {
-        let locked = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = {
-            let mut kept = locked();
-            let position = kept.iter().position(|prefix| prefix.tokens == tokens);
-            position.and_then(|position| kept.remove(position))
-        };
-        let prefix = match known {
-            Some(prefix) => prefix,
-            None => Arc::new(compute()?),
-        };
-        let mut kept = locked();
-        kept.push_front(Arc::clone(&prefix));
-        let mut bytes = 0;
-        kept.retain(|prefix| {
-            bytes += prefix.bytes();
-            bytes <= STORE_BYTES
-        });
-        Ok(prefix)
-    }
 }
 
 #[cfg(test)]
@@ -127,22 +135,30 @@ mod tests {
     }
 
     #[test]
-    fn the_store_forgets_the_oldest() {
-        let store = PrefixStore::default();
-        let half = |tokens: &[i32]| Prefix { tokens: tokens.to_vec(), states: vec![vec![0.0; STORE_BYTES / 8]] };
-        for token in 0..3 {
-            store.get(&[token], || Ok(half(&[token]))).unwrap();
+    fn states_grow_head_by_head_in_their_own_memory() {
+        let first = Prefix::default().with_room(5, [2; 2].into_iter()).unwrap();
+        let memory: Vec<*const f32> = first.states.iter().map(|states| states.as_ptr()).collect();
+        let mut grown = first;
+        // Two heads of width 1; token t of head h is 10·h + t, and values are negative keys.
+        for tokens in [0..2, 2..3, 3..5] {
+            let keys: Vec<f32> =
+                (0..2).flat_map(|head| tokens.clone().map(move |at| (10 * head + at) as f32)).collect();
+            let values = keys.iter().map(|key| -key).collect();
+            grown.append(&tokens.collect::<Vec<i32>>(), &[keys, values], [2; 2].into_iter());
         }
-        let mut computed = Vec::new();
-        for token in [2, 1, 0] {
-            store
-                .get(&[token], || {
-                    computed.push(token);
-                    Ok(half(&[token]))
-                })
-                .unwrap();
-        }
-        assert_eq!(computed, [0]);
+        let whole = [0.0, 1.0, 2.0, 3.0, 4.0, 10.0, 11.0, 12.0, 13.0, 14.0];
+        assert_eq!((&grown.tokens[..], &grown.states[0][..]), (&[0, 1, 2, 3, 4][..], &whole[..]));
+        assert_eq!(grown.states[1], whole.map(|key| -key));
+        assert_eq!(grown.states.iter().map(|states| states.as_ptr()).collect::<Vec<_>>(), memory);
+        let copy = grown.with_room(3, [2; 2].into_iter()).unwrap();
+        assert_eq!((&copy.tokens, &copy.states), (&grown.tokens, &grown.states));
+        assert!(copy.states.iter().all(|states| states.capacity() >= 16));
+    }
+
+    #[test]
+    fn states_that_find_no_memory_are_an_error() {
+        let message = Prefix::default().with_room(usize::MAX / 64, [2; 2].into_iter()).unwrap_err().to_string();
+        assert!(message.contains("not enough memory for the keys and values of"), "{message}");
     }
 }
 

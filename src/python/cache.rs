@@ -17,8 +17,9 @@ pub(super) fn cache_folder() -> PyResult<Option<String>> {
 /// What the cache holds, the entry used last first.
 #[pyfunction]
 pub(super) fn cache_entries(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
-    let entries =
-        py.detach(|| -> Result<_> { cache::folder()?.map_or(Ok(Vec::new()), |folder| cache::entries(&folder)) })?;
+    let entries = super::exit::detached(py, || -> Result<_> {
+        cache::folder()?.map_or(Ok(Vec::new()), |folder| cache::entries(&folder))
+    })?;
     let as_dictionary = |entry: cache::Entry| {
         let facts = PyDict::new(py);
         facts.set_item("name", entry.name)?;
@@ -36,7 +37,8 @@ pub(super) fn cache_entries(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> 
 /// Removes an entry; False where it is in use or not there.
 #[pyfunction]
 pub(super) fn remove_cache_entry(py: Python<'_>, name: &str) -> PyResult<bool> {
-    let removed =
-        py.detach(|| -> Result<_> { cache::folder()?.map_or(Ok(false), |folder| cache::remove(&folder, name)) })?;
+    let removed = super::exit::detached(py, || -> Result<_> {
+        cache::folder()?.map_or(Ok(false), |folder| cache::remove(&folder, name))
+    })?;
     Ok(removed)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
+use super::exit::detached;
 use crate::inspect::coverage::{InspectOptions, inspect_file};
 use crate::inspect::lean::Fixed;
 
@@ -25,7 +26,7 @@ pub(super) fn inspect<'py>(
         fixed: Fixed { dimensions: dimensions.unwrap_or_default(), shapes: shapes.unwrap_or_default() },
         dynamic_shapes: !static_shapes,
     };
-    let json = py.detach(|| -> PyResult<String> {
+    let json = detached(py, || -> PyResult<String> {
         let report = inspect_file(&path, &options)?;
         serde_json::to_string(&report).map_err(|error| PyRuntimeError::new_err(error.to_string()))
     })?;

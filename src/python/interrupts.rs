@@ -6,6 +6,7 @@ use numpy::PyArray1;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 
+use super::exit::detached;
 use crate::error::Result;
 use crate::guard::guarded;
 use crate::interrupt::Heed;
@@ -13,8 +14,9 @@ use crate::interrupt::Heed;
 /// Works with the GIL released; `heed` takes it to hear Ctrl-C.
 pub(super) fn heeding<R: Send>(py: Python<'_>, work: impl FnOnce(&mut Heed<'_>) -> Result<R> + Send) -> PyResult<R> {
     let mut raised = None;
-    let result = py.detach(|| {
-        work(&mut || match Python::attach(|py| py.check_signals()) {
+    let result = detached(py, || {
+        // Without an interpreter, in a thread that outlives it, nobody hears.
+        work(&mut || match Python::try_attach(|py| py.check_signals()).unwrap_or(Ok(())) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 raised = Some(error);

@@ -4,6 +4,7 @@
 mod arguments;
 mod cache;
 mod errors;
+mod exit;
 mod inspect;
 mod interrupts;
 mod report;
@@ -24,6 +25,7 @@ use self::arguments::{
     borrow_texts, check_calibration, checked_out, new_rows, parse_dtype, parse_on_truncate, quantize, warn,
 };
 use self::errors::{ModelError, ProviderError};
+use self::exit::detached;
 use self::interrupts::{find_numpy, heeding};
 use crate::batches::precision::Precision;
 use crate::embedder;
@@ -74,7 +76,7 @@ impl PyEmbedder {
             threads,
             provider,
         };
-        let inner = py.detach(|| embedder::Embedder::load(&folder, &options))?;
+        let inner = detached(py, || embedder::Embedder::load(&folder, &options))?;
         Ok(PyEmbedder { inner })
     }
 
@@ -211,7 +213,7 @@ impl PyEmbedder {
         dtype: &str,
     ) -> PyResult<Vec<OsString>> {
         let options = ExportOptions { flavour: flavour.to_owned(), length, batch, dtype: dtype.to_owned() };
-        let files = py.detach(|| self.inner.export(&path, &options))?;
+        let files = detached(py, || self.inner.export(&path, &options))?;
         Ok(files.into_iter().map(PathBuf::into_os_string).collect())
     }
 
@@ -235,15 +237,17 @@ impl PyEmbedder {
         let mut last = Instant::now();
         let mut unreported = 0;
         let report = |rows: usize| -> PyResult<()> {
-            Python::attach(|py| {
+            let heard = Python::try_attach(|py| {
                 py.check_signals()?;
                 match &progress {
                     Some(progress) if rows > 0 => progress.call1(py, (rows,)).map(drop),
                     _ => Ok(()),
                 }
-            })
+            });
+            // Without an interpreter, in a thread that outlives it, nobody hears.
+            heard.unwrap_or(Ok(()))
         };
-        let result = py.detach(|| {
+        let result = detached(py, || {
             self.inner.encode(texts, options, slots, &mut |rows| {
                 unreported += rows;
                 if last.elapsed() < ATTENTION {
@@ -279,6 +283,12 @@ mod _core {
     use super::*;
     #[pymodule_export]
     use super::{ModelError, ProviderError, PyEmbedder};
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        exit::register();
+        Ok(())
+    }
 
     /// The package's version.
     #[pyfunction]

@@ -1,33 +1,32 @@
-//! A batch and the prefix before it in, pooled rows out: the session of a causal model. Rows longer than a chunk go
-//! through in pieces, each with the keys and values of those before it, so that a long document never needs a score
-//! for every pair of its tokens at once.
+//! A batch and the prefix before it in, pooled rows out: the session of a causal model. Rows longer than a piece go
+//! through in several, each with the keys and values of those before it, so that a long document never needs a score
+//! for every pair of its tokens at once. Refused: a document whose keys and values find no memory.
 
 use std::sync::Arc;
 
 use ort::session::{OutputSelector, Session, SessionOutputs};
 
 use super::frame::{Frame, seen};
+use crate::batches::pieces::{self, PIECE_TOKENS};
 use crate::batches::plan::PaddedBatch;
 use crate::batches::pool::PoolingInputs;
-use crate::batches::prefix::{Prefix, PrefixStore};
+use crate::batches::prefix::Prefix;
+use crate::batches::prefix_store::PrefixStore;
 use crate::checkpoint::pooling::PoolingMode;
-use crate::error::Result;
+use crate::ending;
+use crate::error::{Error, Result};
 use crate::lowering::inputs::{self, OUTPUT};
 use crate::sessions::session::{
     Arguments, SharedSession, argument, inference_error, output, pooling_arguments, run_options,
 };
 use crate::transformer::{Attention, Layer, Transformer};
 
-/// Tokens of a row that run at once.
-const CHUNK_TOKENS: usize = 512;
-
 /// A causal model, ready to run.
 pub struct DecoderSession {
     session: SharedSession,
     network: Arc<Transformer>,
+    modes: Vec<PoolingMode>,
     last_token_alone: bool,
-    /// P, the pooled vectors of a row.
-    modes: usize,
     prefixes: PrefixStore,
 }
 
@@ -45,8 +44,8 @@ impl DecoderSession {
         DecoderSession {
             session: SharedSession::new(session),
             network,
+            modes: modes.to_vec(),
             last_token_alone: modes == [PoolingMode::LastToken],
-            modes: modes.len(),
             prefixes: PrefixStore::default(),
         }
     }
@@ -63,26 +62,40 @@ impl DecoderSession {
 
     /// The keys and values of these tokens, from the store or computed.
     pub fn prefix(&self, tokens: &[i32]) -> Result<Arc<Prefix>> {
-        self.prefixes.get(tokens, || self.extend(&Prefix::default(), tokens))
+        self.prefixes.get(tokens, || {
+            let mut prefix = self.with_room(&Prefix::default(), tokens.len())?;
+            for piece in tokens.chunks(PIECE_TOKENS) {
+                self.append(&mut prefix, &PaddedBatch::single(piece), None, |_| Ok(()))?;
+            }
+            Ok(prefix)
+        })
     }
 
-    /// A prefix with more tokens behind it.
-    fn extend(&self, past: &Prefix, tokens: &[i32]) -> Result<Prefix> {
-        let mut longer = Prefix { tokens: past.tokens.clone(), states: past.states.clone() };
-        for chunk in tokens.chunks(CHUNK_TOKENS) {
-            let batch = PaddedBatch::single(chunk);
-            let states = self.step(&batch, &longer, None, chunk.len(), |outputs| self.captured(outputs, &batch))?;
-            let heads = self.network.layers.iter().flat_map(|layer| [layer.attention.key_value_heads; 2]);
-            longer.states = match longer.states.is_empty() {
-                true => states,
-                false => {
-                    let pairs = longer.states.iter().zip(&states).zip(heads);
-                    pairs.map(|((old, new), heads)| join(old, new, heads)).collect()
-                }
-            };
-            longer.tokens.extend_from_slice(chunk);
-        }
-        Ok(longer)
+    /// A copy of a prefix that can take up more tokens without moving to other memory.
+    fn with_room(&self, past: &Prefix, more: usize) -> Result<Prefix> {
+        past.with_room(more, self.lists().map(|(heads, size)| heads * size))
+    }
+
+    /// Heads and their size of each layer's keys, and of its values.
+    fn lists(&self) -> impl Iterator<Item = (usize, usize)> {
+        let of = |layer: &Layer| [(layer.attention.key_value_heads, layer.attention.head_size); 2];
+        self.network.layers.iter().flat_map(of)
+    }
+
+    /// Runs a row's piece that follows `past`, and makes it a part of `past`. `take` gets the outputs.
+    fn append(
+        &self,
+        past: &mut Prefix,
+        piece: &PaddedBatch,
+        pooling: Option<&PoolingInputs>,
+        take: impl FnOnce(&SessionOutputs<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let states = self.step(piece, past, pooling, piece.length, |outputs| {
+            take(outputs)?;
+            self.captured(outputs, piece)
+        })?;
+        past.append(&piece.input_ids, &states, self.lists().map(|(heads, _)| heads));
+        Ok(())
     }
 
     /// Runs a batch that follows `past` and hands its pooled rows, (B, P'·H) one after the other, to `take`.
@@ -93,20 +106,45 @@ impl DecoderSession {
         pooling: &PoolingInputs,
         take: impl FnOnce(&[f32]),
     ) -> Result<()> {
-        if self.last_token_alone && batch.rows == 1 && batch.length > CHUNK_TOKENS {
-            let (before, last) = batch.input_ids.split_at((batch.length - 1) / CHUNK_TOKENS * CHUNK_TOKENS);
-            let past = self.extend(past, before)?;
-            let last = PaddedBatch { frees_memory: batch.frees_memory, ..PaddedBatch::single(last) };
-            return self.run(&last, &past, pooling, take);
+        if batch.rows == 1 && batch.length > PIECE_TOKENS {
+            take(&self.run_in_pieces(batch, past, pooling)?);
+            return Ok(());
         }
-        let shape = [batch.rows, self.modes, self.network.output_size()];
         self.step(batch, past, Some(pooling), 0, |outputs| {
-            take(output(outputs, OUTPUT, &shape, batch)?);
+            take(self.pooled(outputs, batch)?);
             Ok(())
         })
     }
 
-    /// One run of the session: pooled rows where there is `pooling`, else the first row's keys and values.
+    fn run_in_pieces(&self, row: &PaddedBatch, past: &Prefix, pooling: &PoolingInputs) -> Result<Vec<f32>> {
+        let before_last = (row.length - 1) / PIECE_TOKENS * PIECE_TOKENS;
+        let mut past = self.with_room(past, before_last)?;
+        let mut sum = Vec::new();
+        for start in (0..before_last).step_by(PIECE_TOKENS) {
+            let tokens = start..start + PIECE_TOKENS;
+            let piece = PaddedBatch::single(&row.input_ids[tokens.clone()]);
+            let share = (!self.last_token_alone).then(|| pieces::share(pooling, tokens, row.length));
+            self.append(&mut past, &piece, share.as_ref(), |outputs| {
+                if share.is_some() {
+                    pieces::add(&mut sum, self.pooled(outputs, &piece)?, &self.modes);
+                }
+                Ok(())
+            })?;
+        }
+        let last = PaddedBatch {
+            frees_memory: row.frees_memory,
+            ..PaddedBatch::single(&row.input_ids[before_last..row.length])
+        };
+        let share = pieces::share(pooling, before_last..row.length, row.length);
+        self.step(&last, &past, Some(&share), 0, |outputs| {
+            pieces::add(&mut sum, self.pooled(outputs, &last)?, &self.modes);
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    /// One run of the session: puts out pooled rows where there is `pooling`, and the keys and values of the first row's
+    /// first `captured` tokens.
     fn step<R>(
         &self,
         batch: &PaddedBatch,
@@ -115,6 +153,9 @@ impl DecoderSession {
         captured: usize,
         take: impl FnOnce(&SessionOutputs<'_>) -> Result<R>,
     ) -> Result<R> {
+        if ending::begun() {
+            return Err(Error::Interrupted);
+        }
         let failed = inference_error(batch);
         let frame = Frame::of(&self.network, batch, past.tokens.len());
         let sizes = self.sizes(batch, past.tokens.len(), captured);
@@ -122,7 +163,8 @@ impl DecoderSession {
         let mut wanted = OutputSelector::no_default();
         if pooling.is_some() {
             wanted = wanted.with(OUTPUT);
-        } else {
+        }
+        if captured > 0 {
             for layer in 0..self.network.layers.len() {
                 wanted = wanted.with(inputs::present_key(layer)).with(inputs::present_value(layer));
             }
@@ -175,6 +217,10 @@ impl DecoderSession {
         Ok(list)
     }
 
+    fn pooled<'o>(&self, outputs: &'o SessionOutputs<'_>, batch: &PaddedBatch) -> Result<&'o [f32]> {
+        output(outputs, OUTPUT, &[batch.rows, self.modes.len(), self.network.output_size()], batch)
+    }
+
     fn captured(&self, outputs: &SessionOutputs<'_>, batch: &PaddedBatch) -> Result<Vec<Vec<f32>>> {
         let layers = self.network.layers.iter().enumerate();
         let of_layer = |(index, layer): (usize, &Layer)| -> Result<[Vec<f32>; 2]> {
@@ -185,11 +231,4 @@ impl DecoderSession {
         };
         Ok(layers.map(of_layer).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
-}
-
-/// (heads, P, D) and (heads, S, D), each as one list, to (heads, P + S, D).
-fn join(old: &[f32], new: &[f32], heads: usize) -> Vec<f32> {
-    let (old_share, new_share) = (old.len() / heads, new.len() / heads);
-    let pairs = old.chunks_exact(old_share.max(1)).zip(new.chunks_exact(new_share.max(1)));
-    pairs.flat_map(|(old, new)| old.iter().chain(new).copied()).collect()
 }

@@ -13,6 +13,7 @@ use crate::checkpoint::external_data;
 use crate::checkpoint::held::HeldFiles;
 use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;
+use crate::ending::Turn;
 use crate::error::{Error, Result};
 use crate::interrupt::Heed;
 use crate::lowering::cpu;
@@ -69,6 +70,7 @@ enum Kind {
 impl Engine {
     /// Opens the model that a spec describes.
     pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usize) -> Result<Self> {
+        let _turn = Turn::take();
         let mut pooling = spec.pooling.clone();
         let mut nodes = None;
         let (kind, files, hidden_size) = match &spec.network {
@@ -120,6 +122,7 @@ impl Engine {
         (provider, dtype): (FixedShapes, FloatType),
         proof: Proof,
     ) -> Result<Self> {
+        let _turn = Turn::take();
         let session = BucketedSession::open(spec, runtime, threads, (provider, dtype), proof)?;
         let (pooling, dimension) = (spec.pooling.clone(), session.output_size() * spec.pooling.len());
         Ok(Engine {
@@ -203,8 +206,10 @@ impl Engine {
             return Ok(None);
         }
         let Some(shared) = prefix::find(rows, prompt, decoder.bytes_per_token()) else { return Ok(None) };
+        let _turn = Turn::take();
         self.files.check()?;
         let tokens = shared.rows.first().and_then(|&row| rows[row].ids.get(..shared.length)).unwrap_or_default();
+        let _turn = Turn::take();
         Ok(Some((decoder.prefix(tokens)?, shared)))
     }
 

@@ -15,6 +15,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 
 use crate::checkpoint::held::Copy;
 use crate::checkpoint::windows_path::usual_form;
+use crate::ending::Turn;
 use crate::error::{Error, Result};
 use crate::lowering::onnx::folding::FloatType;
 use crate::memory;
@@ -39,6 +40,7 @@ pub struct Runtime {
 impl Runtime {
     /// The process's ONNX Runtime, loaded from the first of `folders` that has it.
     pub fn load(folders: &[PathBuf]) -> Result<Self> {
+        let _turn = Turn::take();
         let mut loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(runtime) = loaded.as_ref() {
             return Ok(runtime.clone());

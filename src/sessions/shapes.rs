@@ -9,6 +9,7 @@ use ort::sys::ONNXTensorElementDataType;
 use ort::value::{Outlet, ValueType};
 use prost::Message;
 
+use crate::ending::Turn;
 use crate::inspect::lean::everything_as_output;
 use crate::inspect::{Dim, TensorInfo};
 use crate::lowering::onnx::proto::{ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
@@ -27,6 +28,7 @@ pub fn infer(
     mut model: ModelProto,
     data_folder: &Path,
 ) -> Result<HashMap<String, TensorInfo>, ort::Error> {
+    let _turn = Turn::take();
     let Some(graph) = model.graph.as_mut() else { return Ok(HashMap::new()) };
     everything_as_output(graph);
     let open = |model: &ModelProto| runtime.open_for_shapes(&model.encode_to_vec(), data_folder);
