@@ -206,7 +206,6 @@ impl Engine {
             return Ok(None);
         }
         let Some(shared) = prefix::find(rows, prompt, decoder.bytes_per_token()) else { return Ok(None) };
-        let _turn = Turn::take();
         self.files.check()?;
         let tokens = shared.rows.first().and_then(|&row| rows[row].ids.get(..shared.length)).unwrap_or_default();
         let _turn = Turn::take();
@@ -224,6 +223,7 @@ impl Engine {
         heed: &mut Heed<'_>,
         take: impl FnOnce(&[f32]),
     ) -> Result<()> {
+        let _turn = Turn::take();
         let pooling = pool::pooling_inputs(&self.pooling, batch, skipped);
         self.files.check()?;
         match &self.kind {
