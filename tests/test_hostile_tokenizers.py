@@ -1,6 +1,7 @@
 """Tokenizers and graphs that would make a short text long, or a run endless: refused by name, or ended by Ctrl-C."""
 
 import re
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -91,7 +92,9 @@ def test_a_panic_of_the_tokenizer_is_in_the_exception_alone(bert):
 
 
 def write_loop(path: Path, trips: int, width: int | str) -> None:
-    """An export whose only work is a loop that adds 1 to its vectors, over and over."""
+    """An export whose only work is a loop that adds 1 to its vectors, over and over; not at all for ids of 0 alone."""
+    config = path.parent / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text(encoding="utf-8")), "hidden_size": 4}), encoding="utf-8")
     body = GraphWriter(path)
     body.input("trip", "int64", [])
     body.input("go", "bool", [])
@@ -102,7 +105,9 @@ def write_loop(path: Path, trips: int, width: int | str) -> None:
     ids, mask = (graph.input(name, "int64", TOKENS) for name in ("input_ids", "attention_mask"))
     columns = graph.node("Unsqueeze", graph.node("Mul", ids, mask), graph.constant("axis", np.array([-1]), "int64"))
     start = graph.node("Mul", graph.cast(columns, "float32"), graph.constant("zero", np.zeros(4), "float32"))
-    count, go = graph.constant("count", np.array(trips), "int64"), graph.constant("go", np.array(True), "bool")
+    some = graph.node("Sign", graph.node("ReduceMax", ids, keepdims=0))
+    count = graph.node("Mul", some, graph.constant("count", np.array(trips), "int64"))
+    go = graph.constant("go", np.array(True), "bool")
     states = graph.node("Loop", count, go, start, body=body.graph())
     graph.output(states, "last_hidden_state", "float32", (*TOKENS, width))
     graph.save()

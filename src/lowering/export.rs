@@ -285,18 +285,20 @@ mod tests {
         let path = folder.path().join("model.onnx");
         let beside = folder.path().join("model.onnx_data");
         fs::write(&beside, "of another graph").unwrap();
-        let stored = [Content::Stored("w".to_owned(), vec![2])];
-        let export = |values: [f32; 2], contents: &[Content]| {
+        let stored = "model.safetensors";
+        let export = |values: [f32; 2], file: &str| {
             let (_folder, weights) = weights_filled(&[("w", &[2], &values)]);
-            write_model(&path, model(), contents, &weights, 0)
+            let place = weights.tensor("w", &[2]).unwrap();
+            let contents = [Content::Stored(file.to_owned(), place.offset, place.length)];
+            write_model(&path, model(), &contents, &weights, 0)
         };
-        let first = export([1.0, 2.0], &stored).unwrap();
+        let first = export([1.0, 2.0], stored).unwrap();
         let graph = fs::read(&path).unwrap();
         assert_eq!(own_data_files(&path), BTreeSet::from([first[1].clone()]));
         // Broken off: the old pair is whole.
-        assert!(export([3.0, 4.0], &[Content::Stored("absent".to_owned(), vec![2])]).is_err());
+        assert!(export([3.0, 4.0], "absent").is_err());
         assert_eq!((fs::read(&path).unwrap(), fs::read(&first[1]).unwrap()), (graph.clone(), bytes_of([1.0, 2.0])));
-        let second = export([3.0, 4.0], &stored).unwrap();
+        let second = export([3.0, 4.0], stored).unwrap();
         assert_ne!(first[1], second[1], "whoever has read the old graph never finds the new data");
         assert_ne!(fs::read(&path).unwrap(), graph);
         assert_eq!(fs::read(&second[1]).unwrap(), bytes_of([3.0, 4.0]));

@@ -165,7 +165,7 @@ mod properties {
         ) {
             let of = |numbers: &[f32]| {
                 let (_folder, weights) = weights_filled(&[("w", &[outputs, inputs], numbers)]);
-                let matrix = Matrix { tensor: "w".to_owned(), outputs, inputs };
+                let matrix = Matrix::whole("w", [outputs, inputs]);
                 quantize(&mut TensorReader::new(&weights), &matrix, limit).unwrap()
             };
             let found = of(&numbers);

@@ -197,39 +197,48 @@ fn value_info(name: &str, element: ElementType, shape: &[Size]) -> ValueInfoProt
 mod tests {
     use super::*;
     use crate::checkpoint::weights::testing::weights_of;
+    use crate::transformer::{Matrix, Vector};
 
     #[test]
     fn a_name_given_twice_is_an_error() {
         let (_folder, weights) = weights_of(&[("w", &[2, 3])]);
         let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
-        builder.weight("w", &[2, 3]).unwrap();
-        let message = builder.weight("w", &[2, 3]).unwrap_err().to_string();
-        assert!(message.contains("the name `w` is given twice"), "{message}");
+        builder.filled("x", 1, 0.0).unwrap();
+        let message = builder.integers("x", &[1]).unwrap_err().to_string();
+        assert!(message.contains("the name `x` is given twice"), "{message}");
+        // A weight may be asked for wherever it is read.
+        let matrix = Matrix::whole("w", [2, 3]);
+        assert_eq!(builder.matrix(&matrix).unwrap(), builder.matrix(&matrix).unwrap());
+        assert_eq!(builder.graph.initializer.len(), 2);
     }
 
     #[test]
     fn weights_point_into_the_checkpoint() {
         let (_folder, weights) = weights_of(&[("a", &[4]), ("b", &[2, 3])]);
         let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
-        builder.weight("b", &[2, 3]).unwrap();
+        let whole = Matrix::whole("b", [2, 3]);
+        builder.matrix(&whole).unwrap();
+        builder.matrix(&whole.part(1..2)).unwrap();
         let model = builder.finish().proto;
-        let tensor = &model.graph.unwrap().initializer[0];
-        let external: Vec<_> =
-            tensor.external_data.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
         let place = weights.tensor("b", &[2, 3]).unwrap();
-        let offset = place.offset.to_string();
-        assert_eq!(external, [("location", "model.safetensors"), ("offset", offset.as_str()), ("length", "24")]);
-        assert_eq!(tensor.raw_data, None);
-        assert_eq!(tensor.dims, [2, 3]);
+        let parts = [([2, 3], place.offset, "24"), ([1, 3], place.offset + 12, "12")];
+        for (tensor, (dims, offset, length)) in model.graph.unwrap().initializer.iter().zip(parts) {
+            let external: Vec<_> =
+                tensor.external_data.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect();
+            let offset = offset.to_string();
+            assert_eq!(external, [("location", "model.safetensors"), ("offset", offset.as_str()), ("length", length)]);
+            assert_eq!(tensor.raw_data, None);
+            assert_eq!(tensor.dims, dims);
+        }
     }
 
     #[test]
     fn a_wrong_shape_is_named() {
         let (_folder, weights) = weights_of(&[("a", &[4])]);
         let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
-        let message = builder.weight("a", &[5]).unwrap_err().to_string();
+        let message = builder.vector(&Vector::whole("a", 5)).unwrap_err().to_string();
         assert!(message.contains("tensor `a`: found shape [4], expected shape [5]"), "{message}");
-        let message = builder.weight("missing", &[5]).unwrap_err().to_string();
+        let message = builder.vector(&Vector::whole("missing", 5)).unwrap_err().to_string();
         assert!(message.contains("tensor `missing`: found nothing of that name"), "{message}");
     }
 }
