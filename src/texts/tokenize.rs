@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use tokenizers::PostProcessorWrapper;
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
@@ -15,7 +16,7 @@ use tokenizers::tokenizer::{Encoding, PostProcessor, TruncationDirection};
 
 use crate::checkpoint::json::read_file;
 use crate::error::{Error, Result, Source};
-use crate::spec::Spec;
+use crate::spec::{SeenTokens, Spec};
 
 /// Fewer texts than this are tokenized on the calling thread: starting threads costs more than they save.
 const PARALLEL_FROM: usize = 64;
@@ -39,6 +40,36 @@ pub struct TextTokenizer {
     direction: TruncationDirection,
     vocab_size: usize,
     special_tokens: usize,
+    seen: SeenTokens,
+    known: Known,
+}
+
+/// What model2vec asks of a vocabulary.
+#[derive(Default)]
+struct Known {
+    unknown: Option<u32>,
+    /// Characters of a token, which times `max_length` is where long texts are cut.
+    median_length: usize,
+}
+
+impl Known {
+    fn of(tokenizer: &Tokenizer) -> Self {
+        let unknown = match tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => tokenizer.token_to_id(&model.unk_token),
+            ModelWrapper::WordLevel(model) => tokenizer.token_to_id(&model.unk_token),
+            ModelWrapper::BPE(model) => model.unk_token.as_ref().and_then(|token| tokenizer.token_to_id(token)),
+            // The field is private; what the model writes of itself is not.
+            ModelWrapper::Unigram(model) => serde_json::to_value(model)
+                .ok()
+                .and_then(|model| model.get("unk_id")?.as_u64())
+                .and_then(|id| u32::try_from(id).ok()),
+        };
+        let mut lengths: Vec<usize> = tokenizer.get_vocab(true).keys().map(|token| token.chars().count()).collect();
+        lengths.sort_unstable();
+        let at = |index: usize| lengths.get(index).copied().unwrap_or(1);
+        let median_length = usize::midpoint(at(lengths.len().saturating_sub(1) / 2), at(lengths.len() / 2));
+        Known { unknown, median_length }
+    }
 }
 
 impl TextTokenizer {
@@ -56,11 +87,23 @@ impl TextTokenizer {
         }
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(invalid)?;
-        let special_tokens = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let special_tokens = match spec.tokens {
+            SeenTokens::WithSpecial => {
+                tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
+            }
+            SeenTokens::TextAlone | SeenTokens::KnownAlone => {
+                tokenizer.with_post_processor(None::<PostProcessorWrapper>);
+                0
+            }
+        };
         check_arithmetic(&path, &tokenizer, special_tokens)?;
+        let known = match spec.tokens {
+            SeenTokens::WithSpecial | SeenTokens::TextAlone => Known::default(),
+            SeenTokens::KnownAlone => Known::of(&tokenizer),
+        };
         let direction = if spec.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let vocab_size = spec.network.vocab_size();
-        Ok(TextTokenizer { path, tokenizer, direction, vocab_size, special_tokens })
+        Ok(TextTokenizer { path, tokenizer, direction, vocab_size, special_tokens, seen: spec.tokens, known })
     }
 
     /// The tokenizer file.
@@ -121,6 +164,19 @@ impl TextTokenizer {
         Ok(rows)
     }
 
+    /// Token ids as model2vec sees them: the text cut, then unknown ids dropped, then the rest cut.
+    fn known_row(&self, text: &str, max_length: usize) -> Result<(Vec<u32>, usize), Source> {
+        let characters = max_length.saturating_mul(self.known.median_length);
+        let end = text.char_indices().nth(characters).map_or(text.len(), |(end, _)| end);
+        let encoding = self.tokenizer.encode_fast(&text[..end], false)?;
+        let mut ids: Vec<u32> = encoding.get_ids().to_vec();
+        ids.retain(|id| Some(*id) != self.known.unknown);
+        // How many tokens the rest would have had is not known: at least one counts.
+        let full_length = if end < text.len() { ids.len().max(max_length) + 1 } else { ids.len() };
+        ids.truncate(max_length);
+        Ok((ids, full_length))
+    }
+
     fn row(&self, text: &str, prompt: &str, max_length: usize, text_index: usize) -> Result<TokenRow> {
         let prompted = if prompt.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{prompt}{text}")) };
         let tokenize = || -> Result<(Encoding, usize), Source> {
@@ -130,8 +186,15 @@ impl TextTokenizer {
             encoding.take_overflowing();
             Ok((self.tokenizer.post_process(encoding, None, true)?, full_length))
         };
-        let (encoding, full_length) =
-            guarded(tokenize).map_err(|source| Error::Tokenize { path: self.path.clone(), text_index, source })?;
+        let failed = |source| Error::Tokenize { path: self.path.clone(), text_index, source };
+        match self.seen {
+            SeenTokens::WithSpecial | SeenTokens::TextAlone => {}
+            SeenTokens::KnownAlone => {
+                let (ids, full_length) = guarded(|| self.known_row(&prompted, max_length)).map_err(failed)?;
+                return Ok(TokenRow { ids: self.checked_ids(&ids, text_index)?, full_length });
+            }
+        }
+        let (encoding, full_length) = guarded(tokenize).map_err(failed)?;
         if encoding.len() > max_length {
             let found = format!("a row of {} tokens where {max_length} were asked for", encoding.len());
             return Err(Error::malformed(&self.path, format!("its post-processor makes {found}")));
@@ -140,15 +203,16 @@ impl TextTokenizer {
             let found = format!("{:?}", encoding.get_type_ids());
             return Err(Error::unsupported(&self.path, "type ids of a single text", found, "all 0"));
         }
-        let ids = encoding
-            .get_ids()
-            .iter()
+        Ok(TokenRow { ids: self.checked_ids(encoding.get_ids(), text_index)?, full_length })
+    }
+
+    fn checked_ids(&self, ids: &[u32], text_index: usize) -> Result<Vec<i32>> {
+        ids.iter()
             .map(|&id| match i32::try_from(id) {
                 Ok(small) if (id as usize) < self.vocab_size => Ok(small),
                 _ => Err(Error::TokenOutOfRange { path: self.path.clone(), id, rows: self.vocab_size, text_index }),
             })
-            .collect::<Result<Vec<i32>>>()?;
-        Ok(TokenRow { ids, full_length })
+            .collect()
     }
 }
 
