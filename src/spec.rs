@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use crate::architectures;
 use crate::batches::head::Head;
-use crate::checkpoint::json::{JsonFile, Limit, MAX_ROWS};
-use crate::checkpoint::modules;
+use crate::checkpoint::json::{JsonFile, Limit, MAX_ROWS, is_absent};
+use crate::checkpoint::modules::{self, Modules};
 use crate::checkpoint::onnx_file::OnnxFile;
 use crate::checkpoint::pooling::PoolingMode;
+use crate::checkpoint::static_table::{self, StaticTable};
 use crate::checkpoint::weights::Weights;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::transformer::Transformer;
 
 /// What a checkpoint says of itself.
@@ -34,6 +35,8 @@ pub struct Spec {
     pub normalize: bool,
     /// Tokens of a row at most, special tokens included.
     pub max_length: Limit,
+    /// Which tokens of a text are seen.
+    pub tokens: SeenTokens,
     /// Whether texts are lowercased before the tokenizer sees them.
     pub lowercase: bool,
     /// Which end of a text that is too long is cut: true for the start.
@@ -55,6 +58,19 @@ pub enum Network {
     Checkpoint(Arc<Transformer>, Arc<Weights>),
     /// An ONNX file.
     OnnxFile(OnnxFile),
+    /// A vector for each token, of which the mean is taken.
+    StaticTable(Arc<StaticTable>),
+}
+
+/// Which tokens of a text a model sees.
+#[derive(Debug, Clone, Copy)]
+pub enum SeenTokens {
+    /// All, and the special ones that the tokenizer adds.
+    WithSpecial,
+    /// All, and nothing else.
+    TextAlone,
+    /// Those that the vocabulary knows; long texts are cut before they are tokenized too, as model2vec does.
+    KnownAlone,
 }
 
 impl Network {
@@ -63,6 +79,7 @@ impl Network {
         match self {
             Network::Checkpoint(network, _) => network.embeddings.words.outputs(),
             Network::OnnxFile(file) => file.vocab_size,
+            Network::StaticTable(table) => table.tokens(),
         }
     }
 
@@ -71,6 +88,7 @@ impl Network {
         match self {
             Network::Checkpoint(network, _) => network.max_positions,
             Network::OnnxFile(file) => file.max_positions,
+            Network::StaticTable(_) => MAX_ROWS,
         }
     }
 
@@ -79,6 +97,7 @@ impl Network {
         match self {
             Network::Checkpoint(network, _) => network.is_causal(),
             Network::OnnxFile(file) => file.is_decoder,
+            Network::StaticTable(_) => false,
         }
     }
 
@@ -92,6 +111,10 @@ impl Spec {
     /// Reads a model folder. `onnx_file` names the file in it that is run instead of the checkpoint.
     pub fn read(folder: &Path, onnx_file: Option<&str>) -> Result<Self> {
         let found = modules::read_modules(folder)?;
+        let bare = bare_model2vec(folder)?;
+        if (found.is_static || bare.is_some()) && onnx_file.is_none() {
+            return Self::read_static(folder, found, bare);
+        }
         let transformer = found.transformer;
         let network = match onnx_file {
             Some(file) => Network::OnnxFile(OnnxFile::named(folder, file)?),
@@ -104,6 +127,7 @@ impl Spec {
             max_length: max_length(&transformer, &network, lengths.as_ref(), tokenizer.as_ref())?,
             lowercase: lengths.as_ref().map_or(Ok(false), |file| file.flag_or("do_lower_case", false))?,
             truncate_left: truncates_left(tokenizer.as_ref())?,
+            tokens: SeenTokens::WithSpecial,
             folder: transformer,
             pooling_is_stated: found.pooling.is_some(),
             pooling: found.pooling.unwrap_or_else(|| vec![network.default_pooling()]),
@@ -118,11 +142,51 @@ impl Spec {
         })
     }
 
+    /// Reads a folder that holds a table in place of a network. `bare` is model2vec's own config.json, where no
+    /// `modules.json` says what follows.
+    fn read_static(folder: &Path, found: Modules, bare: Option<JsonFile>) -> Result<Self> {
+        let cut = static_table::truncation(&found.transformer)?;
+        let limit = |value, field| Limit { value, path: found.transformer.join("config.json"), field };
+        let (normalize, tokens, (max_length, truncate_left)) = match (bare, cut) {
+            (Some(_), Some((limit, _))) => {
+                let supported = "null in a model2vec folder without modules.json";
+                return Err(Error::unsupported(&limit.path, "truncation", "set", supported));
+            }
+            (Some(config), None) => {
+                let most = config.integer_or("max_length", 1..=MAX_ROWS, Some(512))?;
+                let normalize = config.flag_or("normalize", false)?;
+                (normalize, SeenTokens::KnownAlone, (limit(most, "max_length"), false))
+            }
+            (None, cut) => {
+                let cut = cut.unwrap_or_else(|| (limit(MAX_ROWS, "max_length"), false));
+                (found.normalize, SeenTokens::TextAlone, cut)
+            }
+        };
+        let sentence_config = modules::read_sentence_config(folder)?;
+        Ok(Spec {
+            network: Network::StaticTable(Arc::new(StaticTable::open(&found.transformer)?)),
+            folder: found.transformer,
+            pooling: vec![PoolingMode::Mean],
+            pooling_is_stated: true,
+            include_prompt: true,
+            head: found.head,
+            normalize,
+            max_length: Limit { value: max_length.value.min(MAX_ROWS), ..max_length },
+            tokens,
+            lowercase: false,
+            truncate_left,
+            prompts: sentence_config.prompts,
+            default_prompt_name: sentence_config.default_prompt_name,
+            truncate_dim: sentence_config.truncate_dim,
+            similarity: sentence_config.similarity.unwrap_or_else(|| "cosine".to_owned()),
+        })
+    }
+
     /// The ONNX file, or the folder of a checkpoint.
     pub fn source(&self) -> &Path {
         match &self.network {
             Network::OnnxFile(file) => &file.path,
-            Network::Checkpoint(..) => &self.folder,
+            Network::Checkpoint(..) | Network::StaticTable(_) => &self.folder,
         }
     }
 
@@ -130,6 +194,16 @@ impl Spec {
     pub fn pooling_name(&self) -> String {
         self.pooling.iter().map(|mode| mode.name()).collect::<Vec<_>>().join("+")
     }
+}
+
+/// The config.json of a model2vec folder that has no `modules.json`.
+fn bare_model2vec(folder: &Path) -> Result<Option<JsonFile>> {
+    let path = folder.join("config.json");
+    if !is_absent(&folder.join("modules.json")) || is_absent(&path) {
+        return Ok(None);
+    }
+    let config = JsonFile::read(&path, "")?;
+    Ok((config.text_or("model_type", "")? == "model2vec").then_some(config))
 }
 
 /// The checkpoint where its family is known, or an ONNX file where the folder holds one.

@@ -10,6 +10,7 @@ pub mod modules;
 pub mod onnx_file;
 pub mod pooling;
 pub mod safetensors_file;
+pub mod static_table;
 pub mod tensors;
 pub mod torch;
 pub mod weights;

@@ -18,6 +18,8 @@ use crate::error::{Error, Result};
 pub struct Modules {
     /// The folder of `config.json` and the weights.
     pub transformer: PathBuf,
+    /// Whether the first module is a StaticEmbedding: a table of vectors and their mean, in place of a transformer.
+    pub is_static: bool,
     /// The pooled vectors that are concatenated; nothing where no `modules.json` says.
     pub pooling: Option<Vec<PoolingMode>>,
     /// Whether the prompt's tokens take part in the pooling.
@@ -28,13 +30,14 @@ pub struct Modules {
     pub normalize: bool,
 }
 
-const SUPPORTED: &str = "Transformer, Pooling, then any of Dense, LayerNorm and Normalize";
+const SUPPORTED: &str = "Transformer, Pooling (or StaticEmbedding alone), then any of Dense, LayerNorm and Normalize";
 
 /// Reads `modules.json`; without one, vectors are normalised and the architecture chooses the pooling.
 pub fn read_modules(folder: &Path) -> Result<Modules> {
     let path = folder.join("modules.json");
     let mut modules = Modules {
         transformer: folder.to_owned(),
+        is_static: false,
         pooling: None,
         include_prompt: true,
         head: Head::default(),
@@ -66,7 +69,11 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
         let refusal = || Error::unsupported(&path, format!("module {position}"), format!("`{kind}`"), SUPPORTED);
         match (position, class.unwrap_or("")) {
             (0, "Transformer") => modules.transformer = module_folder,
-            (1, "Pooling") => {
+            (0, "StaticEmbedding") => {
+                modules.transformer = module_folder;
+                modules.is_static = true;
+            }
+            (1, "Pooling") if !modules.is_static => {
                 // The model's own config.json would be read as one of a pooling that says nothing: the mean.
                 if module_folder == modules.transformer {
                     let supported = "a folder with a config.json of its own, which is not the Transformer's";
@@ -79,7 +86,7 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
                 modules.pooling = Some(read_modes(&config)?);
                 modules.include_prompt = config.flag_or("include_prompt", true)?;
             }
-            (2.., class) => match head::reader(class) {
+            (at, class) if at >= first_of_head(&modules) => match head::reader(class) {
                 // The last one is the caller's choice, after any cut.
                 Some(_) if class == "Normalize" && position + 1 == entries.len() => {
                     head::check_normalize(&module_folder)?;
@@ -91,10 +98,15 @@ pub fn read_modules(folder: &Path) -> Result<Modules> {
             _ => return Err(refusal()),
         }
     }
-    if entries.len() < 2 {
+    if entries.len() < first_of_head(&modules) {
         return Err(Error::unsupported(&path, "the list", format!("{} modules long", entries.len()), SUPPORTED));
     }
     Ok(modules)
+}
+
+/// Where the modules begin that change pooled vectors.
+fn first_of_head(modules: &Modules) -> usize {
+    if modules.is_static { 1 } else { 2 }
 }
 
 fn path_field(position: usize) -> String {

@@ -170,6 +170,11 @@ impl Weights {
         self.tensors.get(name).map_or(&self.path, |place| &self.shards[place.shard].path)
     }
 
+    /// Where a tensor of any shape and type lies.
+    pub fn place(&self, name: &str) -> Option<&TensorPlace> {
+        self.tensors.get(name)
+    }
+
     /// The tensor, which must have this shape and a float type.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorPlace> {
         let mismatch = |found: String, expected: String| Error::Tensor {

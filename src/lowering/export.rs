@@ -63,6 +63,10 @@ pub fn export(spec: &Spec, path: &Path, options: &ExportOptions, max_length: usi
             let supported = "the folder of a checkpoint: an ONNX file needs no export";
             return Err(Error::unsupported(&file.path, "the model", "an ONNX file", supported));
         }
+        Network::StaticTable(_) => {
+            let supported = "a transformer: a static table has no graph";
+            return Err(Error::unsupported(&spec.folder, "the model", "a static table", supported));
+        }
     };
     check_place(path)?;
     let (model, contents) = match options.flavour.as_str() {

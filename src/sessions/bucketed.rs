@@ -70,6 +70,10 @@ impl BucketedSession {
                 let problem = format!("it runs checkpoints, and {} is an ONNX file", file.path.display());
                 return Err(failed(provider, problem));
             }
+            Network::StaticTable(_) => {
+                let problem = "the model is a static table, which has no graph to run".to_owned();
+                return Err(failed(provider, problem));
+            }
         };
         let identity = Digest::of_weights(&weights)?.and(format!("{network:?} {element:?}").as_bytes());
         let (lengths, most) = buckets::of(&network);

@@ -26,6 +26,7 @@ use crate::sessions::onnx_file::{ExportSession, Vectors};
 use crate::sessions::proof::Proof;
 use crate::sessions::runtime::{Initializer, Runtime};
 use crate::sessions::session::{EncoderSession, session_error};
+use crate::sessions::static_table::StaticTableSession;
 use crate::spec::{Network, Spec};
 use crate::texts::tokenize::TokenRow;
 use crate::transformer::{Matrix, Transformer};
@@ -65,6 +66,7 @@ enum Kind {
     Decoder(DecoderSession),
     Export(ExportSession),
     Bucketed(Box<BucketedSession>),
+    Static(StaticTableSession),
 }
 
 impl Engine {
@@ -109,6 +111,12 @@ impl Engine {
                 let hidden_size = export.hidden_size();
                 (Kind::Export(export), files, hidden_size)
             }
+            Network::StaticTable(table) => {
+                let session = StaticTableSession::new(table, arithmetic, runtime.provider())?;
+                let mut files = HeldFiles::new(table.weights().held_files()?, false)?;
+                files.settle()?;
+                (Kind::Static(session), files, table.width())
+            }
         };
         let dimension = hidden_size * pooling.len().max(1);
         Ok(Engine { kind, files, dimension, pooling, provider: runtime.provider(), nodes })
@@ -139,7 +147,7 @@ impl Engine {
     fn rows_per_run(&self, asked: Option<usize>) -> Option<usize> {
         match &self.kind {
             Kind::Bucketed(_) => Some(asked.map_or(bucketed::ROWS, |rows| rows.min(bucketed::ROWS))),
-            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) => asked,
+            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) | Kind::Static(_) => asked,
         }
     }
 
@@ -150,7 +158,7 @@ impl Engine {
             max_rows: self.rows_per_run(batch_size),
             equal_lengths: match &self.kind {
                 Kind::Export(export) => !export.hides_padding(),
-                Kind::Encoder(_) | Kind::Decoder(_) | Kind::Bucketed(_) => false,
+                Kind::Encoder(_) | Kind::Decoder(_) | Kind::Bucketed(_) | Kind::Static(_) => false,
             },
             threads,
         }
@@ -171,7 +179,7 @@ impl Engine {
         };
         let (buckets, cache_folder) = match &self.kind {
             Kind::Bucketed(session) => (session.buckets(), Some(session.folder().to_owned())),
-            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) => Default::default(),
+            Kind::Encoder(_) | Kind::Decoder(_) | Kind::Export(_) | Kind::Static(_) => Default::default(),
         };
         Report {
             provider: self.provider,
@@ -200,7 +208,7 @@ impl Engine {
     pub fn shared_prefix(&self, rows: &[TokenRow], prompt: &[i32]) -> Result<Option<(Arc<Prefix>, Shared)>> {
         let decoder = match &self.kind {
             Kind::Decoder(decoder) => decoder,
-            Kind::Encoder(_) | Kind::Export(_) | Kind::Bucketed(_) => return Ok(None),
+            Kind::Encoder(_) | Kind::Export(_) | Kind::Bucketed(_) | Kind::Static(_) => return Ok(None),
         };
         if !decoder.shares_prefixes() {
             return Ok(None);
@@ -228,6 +236,7 @@ impl Engine {
         self.files.check()?;
         match &self.kind {
             Kind::Bucketed(session) => session.run(batch, skipped, take)?,
+            Kind::Static(table) => table.run(batch, take),
             Kind::Encoder(encoder) => encoder.run(batch, &pooling, take)?,
             Kind::Decoder(decoder) => decoder.run(batch, past, &pooling, take)?,
             Kind::Export(export) => match export.run(batch, heed)? {

@@ -15,3 +15,4 @@ pub mod provider;
 pub mod runtime;
 pub mod session;
 pub mod shapes;
+pub mod static_table;

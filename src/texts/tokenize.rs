@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
+use tokenizers::PostProcessorWrapper;
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
@@ -19,7 +20,7 @@ use crate::checkpoint::json::read_file;
 use crate::error::{Error, Result, Source};
 use crate::guard::guarded;
 use crate::interrupt::INTERVAL;
-use crate::spec::Spec;
+use crate::spec::{SeenTokens, Spec};
 use crate::texts::bounds;
 use crate::texts::cuts::Cuts;
 
@@ -62,6 +63,36 @@ pub struct TextTokenizer {
     direction: TruncationDirection,
     vocab_size: usize,
     special_tokens: usize,
+    seen: SeenTokens,
+    known: Known,
+}
+
+/// What model2vec asks of a vocabulary.
+#[derive(Default)]
+struct Known {
+    unknown: Option<u32>,
+    /// Characters of a token, which times `max_length` is where long texts are cut.
+    median_length: usize,
+}
+
+impl Known {
+    fn of(tokenizer: &Tokenizer) -> Self {
+        let unknown = match tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => tokenizer.token_to_id(&model.unk_token),
+            ModelWrapper::WordLevel(model) => tokenizer.token_to_id(&model.unk_token),
+            ModelWrapper::BPE(model) => model.unk_token.as_ref().and_then(|token| tokenizer.token_to_id(token)),
+            // The field is private; what the model writes of itself is not.
+            ModelWrapper::Unigram(model) => serde_json::to_value(model)
+                .ok()
+                .and_then(|model| model.get("unk_id")?.as_u64())
+                .and_then(|id| u32::try_from(id).ok()),
+        };
+        let mut lengths: Vec<usize> = tokenizer.get_vocab(true).keys().map(|token| token.chars().count()).collect();
+        lengths.sort_unstable();
+        let at = |index: usize| lengths.get(index).copied().unwrap_or(1);
+        let median_length = usize::midpoint(at(lengths.len().saturating_sub(1) / 2), at(lengths.len() / 2));
+        Known { unknown, median_length }
+    }
 }
 
 impl TextTokenizer {
@@ -81,12 +112,26 @@ impl TextTokenizer {
         }
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(invalid)?;
-        let special_tokens = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let special_tokens = match spec.tokens {
+            SeenTokens::WithSpecial => {
+                tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false))
+            }
+            SeenTokens::TextAlone | SeenTokens::KnownAlone => {
+                tokenizer.with_post_processor(None::<PostProcessorWrapper>);
+                0
+            }
+        };
         check_arithmetic(&path, &tokenizer, special_tokens)?;
+        let known = match spec.tokens {
+            SeenTokens::WithSpecial | SeenTokens::TextAlone => Known::default(),
+            SeenTokens::KnownAlone => Known::of(&tokenizer),
+        };
         let direction = if spec.truncate_left { TruncationDirection::Left } else { TruncationDirection::Right };
         let vocab_size = spec.network.vocab_size();
         let cuts = guarded(|| Ok(Cuts::of(&tokenizer))).map_err(invalid)?;
-        Ok(TextTokenizer { path, tokenizer: Arc::new(tokenizer), cuts, direction, vocab_size, special_tokens })
+        let tokenizer = Arc::new(tokenizer);
+        let seen = spec.tokens;
+        Ok(TextTokenizer { path, tokenizer, cuts, direction, vocab_size, special_tokens, seen, known })
     }
 
     /// The tokenizer file.
@@ -151,6 +196,19 @@ impl TextTokenizer {
         Ok(rows)
     }
 
+    /// Token ids as model2vec sees them: the text cut, then unknown ids dropped, then the rest cut.
+    fn known_row(&self, text: &str, max_length: usize) -> Result<(Vec<u32>, usize), Source> {
+        let characters = max_length.saturating_mul(self.known.median_length);
+        let end = text.char_indices().nth(characters).map_or(text.len(), |(end, _)| end);
+        let encoding = self.tokenizer.encode_fast(&text[..end], false)?;
+        let mut ids: Vec<u32> = encoding.get_ids().to_vec();
+        ids.retain(|id| Some(*id) != self.known.unknown);
+        // How many tokens the rest would have had is not known: at least one counts.
+        let full_length = if end < text.len() { ids.len().max(max_length) + 1 } else { ids.len() };
+        ids.truncate(max_length);
+        Ok((ids, full_length))
+    }
+
     fn row(
         &self,
         (text_index, text): NumberedText<'_>,
@@ -160,6 +218,14 @@ impl TextTokenizer {
     ) -> Result<TokenRow> {
         let prompted = if prompt.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(format!("{prompt}{text}")) };
         let failed = |source| Error::Tokenize { path: self.path.clone(), text_index, source };
+        match self.seen {
+            SeenTokens::WithSpecial | SeenTokens::TextAlone => {}
+            SeenTokens::KnownAlone => {
+                let row = guarded(|| self.known_row(&prompted, extent.max_length));
+                let (ids, full_length) = row.map_err(failed)?;
+                return Ok(TokenRow { ids: self.checked_ids(&ids, text_index)?, full_length });
+            }
+        }
         let room = extent.max_length.saturating_sub(self.special_tokens);
         let (kept, found) = self.tokens(&prompted, room, extent.counted, abandoned, &failed)?;
         let encoding: Encoding = kept.into_iter().map(|id| (id, String::new(), (0, 0), None, 0)).collect();
@@ -172,15 +238,19 @@ impl TextTokenizer {
             let found = format!("{:?}", encoding.get_type_ids());
             return Err(Error::unsupported(&self.path, "type ids of a single text", found, "all 0"));
         }
-        let ids = encoding
-            .get_ids()
-            .iter()
+        Ok(TokenRow {
+            ids: self.checked_ids(encoding.get_ids(), text_index)?,
+            full_length: found + self.special_tokens,
+        })
+    }
+
+    fn checked_ids(&self, ids: &[u32], text_index: usize) -> Result<Vec<i32>> {
+        ids.iter()
             .map(|&id| match i32::try_from(id) {
                 Ok(small) if (id as usize) < self.vocab_size => Ok(small),
                 _ => Err(Error::TokenOutOfRange { path: self.path.clone(), id, rows: self.vocab_size, text_index }),
             })
-            .collect::<Result<Vec<i32>>>()?;
-        Ok(TokenRow { ids, full_length: found + self.special_tokens })
+            .collect()
     }
 
     /// The first tokens of a text, or where it is cut on the left the last ones, `room` at most, and how many there are:
