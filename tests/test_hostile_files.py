@@ -240,7 +240,7 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
         (MODULES, [{"path": ""}], 'module 0 has no "type"'),
         (MODULES, [{"type": 3, "path": ""}], 'module 0 has no "type"'),
         (MODULES, [{"type": f"{OURS}Transformer", "path": 3}, POOLING], "module 0.*path"),
-        (MODULES, [TRANSFORMER, POOLING, {"type": f"{OURS}Dense", "path": "2"}], "module 2 is `.*Dense`; supported"),
+        (MODULES, [TRANSFORMER, POOLING, {"type": f"{OURS}CNN", "path": "2"}], "module 2 is `.*CNN`; supported"),
         (MODULES, [POOLING, TRANSFORMER], "module 0 is `.*Pooling`; supported"),
         (MODULES, [TRANSFORMER, {"type": f"{OURS}Normalize", "path": "2"}], "module 1 is `.*Normalize`; supported"),
         (MODULES, [{"type": "mine.Transformer", "path": ""}, POOLING], "module 0 is `mine.Transformer`; supported"),

@@ -36,7 +36,9 @@ def test_buffers_of_other_types_do_no_harm(tmp_path):
     kinds = ("F64", "I64", "I32", "I16", "I8", "U8", "BOOL")
     buffers = {f"buffer.{kind}": np.arange(3).reshape(1, 3) for kind in kinds}
     buffers["buffer.empty"] = np.zeros((3, 0))
-    dtypes = dict.fromkeys(written.tensors, "F32") | {f"buffer.{kind}": kind for kind in kinds} | {"buffer.empty": "F32"}
+    dtypes = (
+        dict.fromkeys(written.tensors, "F32") | {f"buffer.{kind}": kind for kind in kinds} | {"buffer.empty": "F32"}
+    )
     in_place_of_safetensors(written.folder, saved(written.tensors | buffers, dtypes))
     assert (Embedder(written.folder).encode(TEXTS) == expected).all()
 

@@ -4,6 +4,8 @@
 //! tensor that is not laid out row by row or leaves its storage, files from before torch 1.6.
 
 mod machine;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::collections::{HashMap, HashSet};
