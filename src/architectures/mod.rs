@@ -74,7 +74,13 @@ fn check_rotated(config: &JsonFile, network: &Transformer) -> Result<()> {
     let fields = ["head_dim", "n_head", "num_attention_heads"];
     let stated = |field: &&str| config.peek(field).is_some_and(|value| !value.is_null());
     let field = fields.into_iter().find(stated).unwrap_or("num_attention_heads");
-    Err(config.unsupported(field, format!("heads of an even size, for rotation; not {odd}")))
+    Err(config.unsupported(
+        field,
+        match field {
+            "head_dim" => "an even number, for rotation".to_owned(),
+            _ => format!("heads of an even size, for rotation; not {odd}"),
+        },
+    ))
 }
 
 /// What a config of an unknown family is called.
