@@ -10,7 +10,6 @@ use crate::transformer::{Embeddings, FeedForward, Layer, Positions, Transformer}
 
 /// Reads `model_type: bert`.
 pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
-    config.refuse_present("auto_map")?;
     encoder(config, names, &["bert.", ""], None)
 }
 

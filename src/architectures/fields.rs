@@ -12,7 +12,7 @@ use crate::transformer::Activation;
 const HARMLESS: &[&str] = &[
     "_attn_implementation", "_attn_implementation_autoset", "_attn_implementation_internal", "_commit_hash",
     "_flash_attn_2_enabled", "_name_or_path", "add_pooling_layer", "architectures", "attention_dropout",
-    "attention_probs_dropout_prob", "attn_pdrop", "auto_map", "bos_token_id", "classifier_activation",
+    "attention_probs_dropout_prob", "attn_pdrop", "bos_token_id", "classifier_activation",
     "classifier_bias", "classifier_dropout", "classifier_dropout_prob", "classifier_pooling", "clf_pooling",
     "cls_token_id", "decoder_bias", "decoder_start_token_id", "dense_seq_output", "deterministic_flash_attn", "directionality", "dropout",
     "dtype", "embd_pdrop", "embedding_dropout", "eos_token_id", "final_logit_softcapping", "finetuning_task",
@@ -34,6 +34,10 @@ const HARMLESS: &[&str] = &[
 pub fn refuse_unknown(config: &JsonFile) -> Result<()> {
     let unread: Vec<&str> = config.unread().collect();
     for field in unread {
+        if field == "auto_map" {
+            refuse_own_code(config)?;
+            continue;
+        }
         let idle = match config.peek(field) {
             None | Some(Value::Null | Value::Bool(false)) => true,
             Some(Value::Array(items)) => items.is_empty(),
@@ -47,6 +51,19 @@ pub fn refuse_unknown(config: &JsonFile) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses `auto_map`: the checkpoint's own code decides what is computed, under the name of a family that is computed
+/// otherwise (jina-embeddings-v2 calls itself `bert`). Families whose published code is what is described here read the
+/// field with [`accept_own_code`] instead.
+pub fn refuse_own_code(config: &JsonFile) -> Result<()> {
+    let supported = "absent, null or empty; it names code of the checkpoint's own, which ironvec does not run";
+    config.refuse_present("auto_map").map_err(|_| config.unsupported("auto_map", supported))
+}
+
+/// Notes that `auto_map` names code that computes as the family does.
+pub fn accept_own_code(config: &JsonFile) {
+    config.get("auto_map");
 }
 
 /// `hidden_size`-like numbers: of columns.

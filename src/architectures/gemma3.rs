@@ -11,7 +11,6 @@ use crate::transformer::{Attention, BlockNorms, Embeddings, FeedForward, Layer, 
 /// Reads `model_type: gemma3_text`.
 pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
     refuse_foreign(config)?;
-    config.refuse_present("auto_map")?;
     config.refuse_present("attn_logit_softcapping")?;
     names.find_prefix(&["model.", ""], "embed_tokens.weight");
     let hidden = width(config, "hidden_size", 2304)?;
@@ -22,9 +21,6 @@ pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
         return Err(config.unsupported("num_key_value_heads", supported));
     }
     let size = config.integer_or("head_dim", 2..=MAX_WIDTH, Some(256))?;
-    if !size.is_multiple_of(2) {
-        return Err(config.unsupported("head_dim", "an even number"));
-    }
     let wide = width(config, "intermediate_size", 9216)?;
     let count = layers(config, "num_hidden_layers", 26)?;
     let max_positions = rows(config, "max_position_embeddings", 131_072)?;

@@ -2,7 +2,7 @@
 //! packed projections with biases, a gated network without. Source: transformers' modeling_gte.py; Alibaba-NLP/new-impl.
 
 use super::encoder::{Encoder, post_norm};
-use super::fields::{activation, head_size, layers, refuse_foreign, rows, width};
+use super::fields::{accept_own_code, activation, head_size, layers, refuse_foreign, rows, width};
 use super::names::Names;
 use super::rope::{self, Defaults};
 use crate::checkpoint::json::{JsonFile, MAX_ROWS};
@@ -21,6 +21,7 @@ pub fn read_gte(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
 
 fn encoder(config: &JsonFile, names: &Names<'_>, theta: f32, max_positions: usize) -> Result<Transformer> {
     refuse_foreign(config)?;
+    accept_own_code(config); // Alibaba-NLP/new-impl
     for flag in ["logn_attention_scale", "logn_attention_clip1"] {
         config.refuse_flag(flag)?;
     }

@@ -2,7 +2,7 @@
 //! looking both ways. Source: transformers' modeling_llama.py, modeling_mistral.py, modeling_qwen2.py, modeling_qwen3.py,
 //! modeling_eurobert.py, masking_utils.py.
 
-use super::fields::{activation, head_size, layers, refuse_foreign, rows, width};
+use super::fields::{accept_own_code, activation, head_size, layers, refuse_foreign, rows, width};
 use super::names::Names;
 use super::rope::{self, Defaults};
 use crate::checkpoint::json::{JsonFile, MAX_ROWS, MAX_WIDTH};
@@ -79,6 +79,11 @@ pub fn read_mistral(config: &JsonFile, names: &Names<'_>) -> Result<Transformer>
 
 /// Reads `model_type: qwen2`.
 pub fn read_qwen2(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
+    // The code that gte-Qwen2 publishes beside its weights looks both ways, whatever config.json says, and transformers'
+    // only where `is_causal` is false: where that is said the two agree, and else nobody can tell which is meant.
+    if !config.flag_or("is_causal", true)? {
+        accept_own_code(config);
+    }
     decoder(config, names, &Habits { attention_bias: Biases::Inputs, ..QWEN })
 }
 
@@ -98,6 +103,7 @@ const QWEN: Habits = Habits {
 
 /// Reads `model_type: eurobert`.
 pub fn read_eurobert(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
+    accept_own_code(config); // EuroBERT's, which transformers took over
     let habits = Habits {
         hidden_size: 768,
         intermediate_size: 3072,
@@ -111,7 +117,6 @@ pub fn read_eurobert(config: &JsonFile, names: &Names<'_>) -> Result<Transformer
 
 fn decoder(config: &JsonFile, names: &Names<'_>, habits: &Habits) -> Result<Transformer> {
     refuse_foreign(config)?;
-    config.refuse_present("auto_map")?;
     names.find_prefix(&["model.", ""], "embed_tokens.weight");
     let hidden = width(config, "hidden_size", habits.hidden_size)?;
     let heads = width(config, "num_attention_heads", if habits.causal { 32 } else { 12 })?;
@@ -130,9 +135,6 @@ fn decoder(config: &JsonFile, names: &Names<'_>, habits: &Habits) -> Result<Tran
         (None, None) => head_size(config, "num_attention_heads", hidden, heads)?,
         (Some(_), _) => config.integer("head_dim", 2..=MAX_WIDTH)?,
     };
-    if !size.is_multiple_of(2) {
-        return Err(config.unsupported("head_dim", "an even number"));
-    }
     let wide = width(config, "intermediate_size", habits.intermediate_size)?;
     let count = layers(config, "num_hidden_layers", if habits.causal { 32 } else { 12 })?;
     let max_positions = rows(config, "max_position_embeddings", habits.max_positions)?;

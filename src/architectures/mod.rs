@@ -61,7 +61,26 @@ pub fn read(config: &JsonFile, weights: &Weights) -> Result<Transformer> {
     };
     let network = reader(config, &Names::of(weights))?;
     fields::refuse_unknown(config)?;
+    check_rotated(config, &network)?;
     Ok(network)
+}
+
+/// Rotation turns pairs: refuses heads of an odd size, in every family.
+fn check_rotated(config: &JsonFile, network: &Transformer) -> Result<()> {
+    let rotated = network.layers.iter().map(|layer| &layer.attention).filter(|attention| attention.rotation.is_some());
+    let Some(odd) = rotated.map(|attention| attention.head_size).find(|size| !size.is_multiple_of(2)) else {
+        return Ok(());
+    };
+    let fields = ["head_dim", "n_head", "num_attention_heads"];
+    let stated = |field: &&str| config.peek(field).is_some_and(|value| !value.is_null());
+    let field = fields.into_iter().find(stated).unwrap_or("num_attention_heads");
+    Err(config.unsupported(
+        field,
+        match field {
+            "head_dim" => "an even number, for rotation".to_owned(),
+            _ => format!("heads of an even size, for rotation; not {odd}"),
+        },
+    ))
 }
 
 /// What a config of an unknown family is called.

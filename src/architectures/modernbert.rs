@@ -14,7 +14,9 @@ use crate::transformer::{Attention, Embeddings, FeedForward, Layer, Reach, Rotat
 /// Reads `model_type: modernbert`.
 pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
     refuse_foreign(config)?;
-    config.text_or("position_embedding_type", "absolute")?; // which files carry, and nothing reads
+    // Files carry these two beside the fields that count, and transformers reads neither.
+    config.text_or("position_embedding_type", "absolute")?;
+    config.positive_or("layer_norm_eps", 1e-5)?;
     names.find_prefix(&["model.", ""], "embeddings.tok_embeddings.weight");
     let hidden = width(config, "hidden_size", 768)?;
     let heads = width(config, "num_attention_heads", 12)?;

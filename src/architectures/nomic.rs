@@ -2,7 +2,7 @@
 //! gated network, no biases but the norms'. Source: transformers' modeling_nomic_bert.py; nomic-ai's modeling_hf_nomic_bert.py.
 
 use super::encoder::{Encoder, post_norm};
-use super::fields::{activation, head_size, layers, refuse_foreign, rows, width};
+use super::fields::{accept_own_code, activation, head_size, layers, refuse_foreign, rows, width};
 use super::names::Names;
 use super::rope::{self, Defaults};
 use crate::checkpoint::json::{JsonFile, MAX_ROWS};
@@ -25,6 +25,7 @@ struct Shape {
 /// Reads `model_type: nomic_bert`.
 pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
     refuse_foreign(config)?;
+    accept_own_code(config); // nomic-ai/nomic-bert-2048
     names.find_prefix(&["bert.", "nomic_bert.", ""], "embeddings.word_embeddings.weight");
     let remote = names.has("emb_ln.weight");
     let shape = if config.has("n_embd") { remote_fields(config, remote)? } else { own_fields(config, remote)? };

@@ -7,12 +7,19 @@ use std::rc::Rc;
 
 use super::values::{Entries, Global, Item, Storage, StoredTensor};
 
+/// Values on the stack, marks and remembered values at most: `torch.save` sets a thousand entries at a time and remembers
+/// a few dozen values for each tensor. Else a pickle could ask for a hundred times its size.
+const MOST_VALUES: usize = 1 << 21;
+
 /// Runs a pickle.
 pub fn run(bytes: &[u8]) -> Result<Item, String> {
     let mut machine = Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
     loop {
         let opcode_at = machine.at;
         match machine.step() {
+            Ok(None) if machine.stack.len().max(machine.marks.len()).max(machine.memo.len()) > MOST_VALUES => {
+                return Err(format!("data.pkl, byte {opcode_at}: more than {MOST_VALUES} values at once"));
+            }
             Ok(None) => {}
             Ok(Some(value)) => return Ok(value),
             Err(problem) => return Err(format!("data.pkl, byte {opcode_at}: {problem}")),

@@ -4,9 +4,11 @@
 //! tensor that is not laid out row by row or leaves its storage, files from before torch 1.6.
 
 mod machine;
+#[cfg(test)]
+mod tests;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -99,9 +101,11 @@ fn state_dictionary(value: Item) -> Result<Vec<(String, StoredTensor)>, String> 
         return Err(format!("data.pkl holds {}; expected a dictionary of tensors", value.kind()));
     };
     let entries = entries.borrow();
+    let mut names = HashSet::with_capacity(entries.len());
     let mut tensors = Vec::with_capacity(entries.len());
     for (key, value) in entries.iter() {
         match (key, value) {
+            (Item::Text(name), _) if !names.insert(name) => return Err(format!("entry {name:?} is there twice")),
             (Item::Text(name), Item::Tensor(tensor)) => tensors.push((name.to_string(), tensor.as_ref().clone())),
             (Item::Text(name), other) => {
                 return Err(format!("entry {name:?} is {}; expected a dictionary of tensors alone", other.kind()));
@@ -121,9 +125,10 @@ fn place(tensor: &StoredTensor, member: &Member) -> Result<TensorPlace, String> 
         return Err(format!("its storage has {} bytes, not {} numbers", member.length, storage.numbers));
     }
     let mut numbers: u64 = 1;
+    let empty = tensor.shape.contains(&0);
     for (size, stride) in tensor.shape.iter().zip(&tensor.strides).rev() {
-        // The stride of an axis of one element means nothing.
-        if *size != 1 && *stride != numbers {
+        // The stride of an axis of one element means nothing, nor do those of a tensor without elements.
+        if *size != 1 && !empty && *stride != numbers {
             return Err(format!("strides {:?} of shape {:?} are not row by row", tensor.strides, tensor.shape));
         }
         numbers = numbers.checked_mul(*size).ok_or("its shape is larger than any memory")?;
