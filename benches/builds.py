@@ -1,7 +1,7 @@
 """Two builds of ironvec side by side: the same weights and texts, in turns, in one run.
 
     python benches/builds.py --before FOLDER_OR_WHEEL --after FOLDER_OR_WHEEL [--qwen3 FOLDER]
-        [--rounds 15] [--sittings 5]
+        [--rounds 15] [--sittings 5] [--texts 1024]
 
 A build is a wheel, or a folder that holds the Python package `ironvec` with its extension in it. Each runs in processes
 of its own under this interpreter, which needs what ironvec requires, and ironvec for the choice of the texts.
@@ -138,11 +138,12 @@ def shares(rounds: int, sittings: int) -> list[int]:
     return [rounds // count + (sitting < rounds % count) for sitting in range(count)]
 
 
-def measure_minilm(builds: list[Peer], rounds: list[int]) -> Run:
+def measure_minilm(builds: list[Peer], rounds: list[int], most: int) -> Run:
     folder = Path(resolve("minilm").folder)
     texts = docstrings.choose(Embedder(folder, max_length=512).count_tokens)
     path = BENCH / "texts-builds.json"
-    path.write_text(json.dumps(texts._asdict()), encoding="utf-8")
+    lists = {"mixed": texts.mixed[:most], "short": texts.short[:most], "one": texts.one}
+    path.write_text(json.dumps(lists), encoding="utf-8")
     run = Run()
     for sitting, count in enumerate(rounds):
         with running(builds, {"folder": str(folder), "texts": str(path)}, sitting) as workers:
@@ -191,14 +192,16 @@ def main() -> None:
     parser.add_argument("--after", type=Path, required=True, metavar="FOLDER_OR_WHEEL")
     parser.add_argument("--qwen3", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--texts", type=int, default=docstrings.COUNT, help="in a pass over mixed or short texts")
     parser.add_argument("--sittings", type=int, default=5, help="sets of fresh processes that share the rounds")
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # also into a file: a run takes minutes
     BENCH.mkdir(exist_ok=True)
     rounds = shares(options.rounds, options.sittings)
     print(f"{processor()}, {os.cpu_count()} CPUs")
     with tempfile.TemporaryDirectory() as name:
         builds = [build(BEFORE, options.before, Path(name)), build(AFTER, options.after, Path(name))]
-        print_pairs(measure_minilm(builds, rounds))
+        print_pairs(measure_minilm(builds, rounds, options.texts))
         if options.qwen3:
             # A batch takes seconds: fewer rounds.
             print_pairs(measure_qwen3(builds, options.qwen3, shares(min(options.rounds, 5), 2)))

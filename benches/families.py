@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--texts", type=int, default=128, help="of the 1,024 mixed ones, in a pass")
     options = parser.parse_args()
+    sys.stdout.reconfigure(line_buffering=True)  # also into a file: a run takes minutes
     BENCH.mkdir(exist_ok=True)
     python = options.python or environment(THEIRS)
     minilm = Path(resolve("minilm").folder)

