@@ -25,7 +25,7 @@ QUERY_TOKENS, DOCUMENT_TOKENS = (13, 15), (28, 31)  # as MiniLM counts, with its
 CALLS = 4  # with one query in a row
 
 
-def _texts() -> Path:
+def texts_file() -> Path:
     parts = docstrings.sentences(docstrings.paragraphs())
     counted = list(zip(parts, Embedder("minilm").count_tokens(parts), strict=True))
 
@@ -75,7 +75,7 @@ def _batches(workers: list[Worker], rounds: int) -> list[Figure]:
 def compare_qwen3(
     ours: Peer, theirs: Peer | None, folder: Path, rounds: int, int8: bool
 ) -> tuple[list[Figure], list[Limit]]:
-    options = {"folder": str(folder.resolve()), "texts": str(_texts())}
+    options = {"folder": str(folder.resolve()), "texts": str(texts_file())}
     ours = ours._replace(options=options)
     limits = _loads(ours)
     figures: list[Figure] = []
