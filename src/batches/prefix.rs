@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::batches::plan::TokenRow;
 use crate::error::Result;
-use crate::texts::tokenize::TokenRow;
 
 /// A prefix shorter than this is not worth a run of its own.
 const LEAST_TOKENS: usize = 8;

@@ -10,6 +10,7 @@ pub mod modules;
 pub mod onnx_file;
 pub mod pooling;
 pub mod safetensors_file;
+pub mod tensor_place;
 pub mod tensors;
 pub mod torch;
 pub mod weights;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ort::session::{OutputSelector, Session, SessionOutputs};
 
+use super::arguments::{Arguments, argument};
 use super::frame::{Frame, seen};
 use crate::batches::plan::PaddedBatch;
 use crate::batches::pool::PoolingInputs;
@@ -13,9 +14,7 @@ use crate::batches::prefix::{Prefix, PrefixStore};
 use crate::checkpoint::pooling::PoolingMode;
 use crate::error::Result;
 use crate::lowering::inputs::{self, OUTPUT};
-use crate::sessions::session::{
-    Arguments, SharedSession, argument, inference_error, output, pooling_arguments, run_options,
-};
+use crate::sessions::session::{SharedSession, inference_error, output, pooling_arguments, run_options};
 use crate::transformer::{Attention, Layer, Transformer};
 
 /// Tokens of a row that run at once.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ort::session::Session;
 
-use crate::batches::plan::{self, Limits, PaddedBatch};
+use crate::batches::plan::{self, Limits, PaddedBatch, TokenRow};
 use crate::batches::pool;
 use crate::batches::prefix::{self, Prefix, Shared};
 use crate::checkpoint::external_data;
@@ -25,7 +25,6 @@ use crate::sessions::proof::Proof;
 use crate::sessions::runtime::{Initializer, Runtime};
 use crate::sessions::session::{EncoderSession, session_error};
 use crate::spec::{Network, Spec};
-use crate::texts::tokenize::TokenRow;
 use crate::transformer::{Matrix, Transformer};
 
 /// A model, ready to run.

@@ -13,6 +13,7 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::tokenizer::{Encoding, PostProcessor, TruncationDirection};
 
+use crate::batches::plan::TokenRow;
 use crate::checkpoint::json::read_file;
 use crate::error::{Error, Result, Source};
 use crate::spec::Spec;
@@ -22,15 +23,6 @@ const PARALLEL_FROM: usize = 64;
 
 /// A text, and its index in the call.
 pub type NumberedText<'a> = (usize, &'a str);
-
-/// One text as the model sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenRow {
-    /// Token ids, special tokens included.
-    pub ids: Vec<i32>,
-    /// Tokens before the cut.
-    pub full_length: usize,
-}
 
 /// The checkpoint's tokenizer.
 pub struct TextTokenizer {
@@ -71,6 +63,13 @@ impl TextTokenizer {
     /// Tokens that every row gets beside those of its text.
     pub fn special_tokens(&self) -> usize {
         self.special_tokens
+    }
+
+    /// The ids of a text that is not the caller's, one at least. A tokenizer that does not belong to the table fails on
+    /// the caller's texts, not here.
+    pub fn sample(&self, text: &str, max_length: usize) -> Vec<i32> {
+        let row = self.row(text, "", max_length.max(self.special_tokens + 1), 0);
+        row.map_or_else(|_| vec![0], |row| row.ids)
     }
 
     /// Tokens that a prompt puts at the front of every row; none for an empty prompt. Where `include_prompt` is false,
