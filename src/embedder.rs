@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use std::thread;
 
-use crate::batches::plan::{self, Batch, PaddedBatch};
+use crate::batches::plan::{self, Batch, PaddedBatch, TokenRow};
 use crate::batches::pool;
 use crate::batches::prefix::Prefix;
 use crate::error::{Error, Result};
@@ -18,11 +18,11 @@ use crate::options::Arithmetic;
 use crate::options::Provider;
 use crate::options::{EncodeOptions, Encoded, LoadOptions, check, thread_count};
 use crate::sessions::engine::{Engine, Report};
-use crate::sessions::proof::Proof;
+use crate::sessions::proof::{self, Proof};
 use crate::sessions::provider;
 use crate::sessions::runtime::Runtime;
 use crate::spec::Spec;
-use crate::texts::tokenize::{Extent, TextTokenizer, TokenRow};
+use crate::texts::tokenize::{Extent, TextTokenizer};
 use crate::texts::window::{DistinctTexts, Tokenization, Window, for_each_window};
 
 /// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
@@ -75,7 +75,8 @@ impl Embedder {
         let engine = match engine {
             Some(engine) => engine?,
             None => {
-                let proof = Proof::new(&spec, &runtime, threads, &tokenizer);
+                let ids = tokenizer.sample(proof::TEXT, spec.max_length.value);
+                let proof = Proof::new(&spec, &runtime, threads, ids);
                 provider::open_proven(&spec, &runtime, threads, plan, proof)?
             }
         };

@@ -1,7 +1,5 @@
 //! Lengths in, a plan of batches out; then the rows of one batch as padded arrays. Padding is on the right.
 
-use crate::texts::tokenize::TokenRow;
-
 /// Padded tokens of a batch at most, unless one row alone is longer. MiniLM on two threads takes the same time per token
 /// from 256 to 2,048 tokens a run (within 5 %, `benches/choices.py`); what lies above this would be memory for nothing.
 pub const TOKEN_BUDGET: usize = 1024;
@@ -10,6 +8,15 @@ pub const TOKEN_BUDGET: usize = 1024;
 /// 512 do, which is 9 tokens a run (`benches/choices.py`). More threads shorten a token but not that share; how much was
 /// not measured beyond two.
 const RUN_TOKENS_PER_THREAD: usize = 5;
+
+/// One text as the model sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    /// Token ids, special tokens included.
+    pub ids: Vec<i32>,
+    /// Tokens before the cut.
+    pub full_length: usize,
+}
 
 /// Rows that are run together, as indices into the lengths planned, longest first.
 #[derive(Debug, PartialEq, Eq)]

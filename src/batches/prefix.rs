@@ -1,8 +1,8 @@
 //! Token rows in, the prefix that they share out, and the keys and values that stand for it. Token-exact: a row shares a
 //! prefix only where its own tokens begin with it. Refused: keys and values that find no memory.
 
+use crate::batches::plan::TokenRow;
 use crate::error::{Error, Result};
-use crate::texts::tokenize::TokenRow;
 
 /// A prefix shorter than this is not worth a run of its own.
 const LEAST_TOKENS: usize = 8;

@@ -11,6 +11,7 @@ pub mod onnx_file;
 pub mod pooling;
 pub mod safetensors_file;
 pub mod static_table;
+pub mod tensor_place;
 pub mod tensors;
 pub mod torch;
 pub mod weights;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use safetensors::tensor::{SafeTensorError, SafeTensors};
 
-use super::weights::{Places, TensorPlace};
+use super::tensor_place::{Places, TensorPlace};
 use crate::error::{Error, Result};
 
 /// Reads the header.

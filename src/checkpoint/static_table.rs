@@ -9,8 +9,9 @@ use safetensors::tensor::Dtype;
 use serde::Deserialize;
 
 use crate::checkpoint::json::{Limit, MAX_ROWS, MAX_WIDTH, read_file};
+use crate::checkpoint::tensor_place::TensorPlace;
 use crate::checkpoint::tensors::{MappedTensor, TensorReader};
-use crate::checkpoint::weights::{TensorPlace, Weights};
+use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
 
 /// A vector for each token.

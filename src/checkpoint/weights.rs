@@ -14,24 +14,10 @@ use serde_json::Value;
 
 use crate::checkpoint::held::HeldFile;
 use crate::checkpoint::json::{JsonFile, is_absent};
+use crate::checkpoint::tensor_place::{Places, TensorPlace};
 use crate::checkpoint::windows_path::{joined, usual_form};
 use crate::checkpoint::{safetensors_file, torch};
 use crate::error::{Error, Result};
-
-/// Where a tensor lies.
-#[derive(Debug, Clone)]
-pub struct TensorPlace {
-    /// Its type in the file.
-    pub dtype: Dtype,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// First byte in the file.
-    pub offset: u64,
-    /// Bytes.
-    pub length: u64,
-    /// Which of the checkpoint's files.
-    pub shard: usize,
-}
 
 /// One file of a checkpoint.
 #[derive(Debug)]
@@ -53,9 +39,6 @@ pub struct Weights {
     data_folder: PathBuf,
     tensors: HashMap<String, TensorPlace>,
 }
-
-/// Names and places of a file's tensors; the shard is the caller's to say.
-pub type Places = Vec<(String, TensorPlace)>;
 
 /// A way to hold tensors.
 struct Format {

@@ -6,7 +6,27 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::lowering::onnx::folding::FoldError;
+
+/// Why a file was not written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The checkpoint does not give what it holds.
+    Weights(Error),
+    /// The disk does not take it.
+    Disk(std::io::Error),
+}
+
+impl From<Error> for WriteError {
+    fn from(error: Error) -> Self {
+        WriteError::Weights(error)
+    }
+}
+
+impl From<std::io::Error> for WriteError {
+    fn from(error: std::io::Error) -> Self {
+        WriteError::Disk(error)
+    }
+}
 
 /// The folder that a file lies in.
 pub fn folder_of(path: &Path) -> &Path {
@@ -14,10 +34,10 @@ pub fn folder_of(path: &Path) -> &Path {
 }
 
 /// What a file that was not written is called.
-pub fn place(error: FoldError, path: &Path) -> Error {
+pub fn place(error: WriteError, path: &Path) -> Error {
     match error {
-        FoldError::Weights(error) => error,
-        FoldError::Disk(source) => Error::Unwritable { path: path.to_owned(), source: source.into() },
+        WriteError::Weights(error) => error,
+        WriteError::Disk(source) => Error::Unwritable { path: path.to_owned(), source: source.into() },
     }
 }
 
@@ -37,7 +57,7 @@ pub struct TemporaryFile {
 
 impl TemporaryFile {
     /// Writes it, under the other name.
-    pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), FoldError>) -> Result<Self> {
+    pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(), WriteError>) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = folder_of(path).join(format!(".{name}.{}.{}", std::process::id(), unique_number()));
         let file = TemporaryFile { temporary, path: path.to_owned() };
@@ -82,7 +102,7 @@ mod tests {
         let path = folder.path().join("model.onnx");
         let failing = TemporaryFile::write(&path, |out| {
             out.write_all(b"half")?;
-            Err(FoldError::Disk(std::io::Error::other("disk full")))
+            Err(WriteError::Disk(std::io::Error::other("disk full")))
         });
         assert!(failing.err().unwrap().to_string().contains("model.onnx: cannot be written: disk full"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

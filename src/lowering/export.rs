@@ -13,12 +13,12 @@ use crate::checkpoint::identity::{DIGEST_PREFIX, Digest};
 use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::tensors::TensorReader;
 use crate::checkpoint::weights::Weights;
-use crate::checkpoint::whole_file::{TemporaryFile, folder_of, place};
+use crate::checkpoint::whole_file::{TemporaryFile, WriteError, folder_of, place};
 use crate::error::{Error, Result};
 use crate::lowering::coreml::{self, StaticShape};
 use crate::lowering::cpu;
 use crate::lowering::onnx::builder::external_data;
-use crate::lowering::onnx::folding::{FloatType, FoldError, Folded};
+use crate::lowering::onnx::folding::{FloatType, Folded};
 use crate::lowering::onnx::proto::{LOCATION_EXTERNAL, ModelProto, StringStringEntryProto, TensorProto};
 use crate::memory::room_for;
 use crate::options::Arithmetic;
@@ -238,7 +238,7 @@ fn length(content: &Content) -> u64 {
     }
 }
 
-fn write_content(content: &Content, tensors: &mut TensorReader<'_>, out: &mut dyn Write) -> Result<(), FoldError> {
+fn write_content(content: &Content, tensors: &mut TensorReader<'_>, out: &mut dyn Write) -> Result<(), WriteError> {
     match content {
         Content::Stored(location, offset, length) => {
             Ok(out.write_all(tensors.bytes(location, *offset, *length)?.bytes())?)

@@ -26,11 +26,12 @@ use crate::lowering::inputs;
 use crate::lowering::onnx::folding::FloatType;
 use crate::lowering::onnx::proto::StringStringEntryProto;
 use crate::options::FixedShapes;
+use crate::sessions::arguments::{Arguments, argument};
 use crate::sessions::buckets::{self, Kept};
 use crate::sessions::embeddings::EmbeddingTables;
 use crate::sessions::proof::Proof;
 use crate::sessions::runtime::Runtime;
-use crate::sessions::session::{Arguments, SharedSession, argument, inference_error, output, session_error};
+use crate::sessions::session::{SharedSession, inference_error, output, session_error};
 use crate::spec::{Network, Spec};
 use crate::transformer::Transformer;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ort::session::{OutputSelector, Session, SessionOutputs};
 
+use super::arguments::{Arguments, argument};
 use super::frame::{Frame, seen};
 use crate::batches::pieces::{self, PIECE_TOKENS};
 use crate::batches::plan::PaddedBatch;
@@ -16,9 +17,7 @@ use crate::checkpoint::pooling::PoolingMode;
 use crate::ending;
 use crate::error::{Error, Result};
 use crate::lowering::inputs::{self, OUTPUT};
-use crate::sessions::session::{
-    Arguments, SharedSession, argument, inference_error, output, pooling_arguments, run_options,
-};
+use crate::sessions::session::{SharedSession, inference_error, output, pooling_arguments, run_options};
 use crate::transformer::{Attention, Layer, Transformer};
 
 /// A causal model, ready to run.

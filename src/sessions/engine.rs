@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ort::session::Session;
 
-use crate::batches::plan::{self, Limits, PaddedBatch};
+use crate::batches::plan::{self, Limits, PaddedBatch, TokenRow};
 use crate::batches::pool;
 use crate::batches::prefix::{self, Prefix, Shared};
 use crate::checkpoint::external_data;
@@ -28,7 +28,6 @@ use crate::sessions::runtime::{Initializer, Runtime};
 use crate::sessions::session::{EncoderSession, session_error};
 use crate::sessions::static_table::StaticTableSession;
 use crate::spec::{Network, Spec};
-use crate::texts::tokenize::TokenRow;
 use crate::transformer::{Matrix, Transformer};
 
 /// A model, ready to run.

@@ -1,7 +1,7 @@
 //! What a run reads of its positions alone: rotations, who sees whom, buckets of distances. In: a description, the tokens
 //! of the prefix and of the longest row. Out: the inputs of that run.
 
-use super::session::{Arguments, argument};
+use super::arguments::{Arguments, argument};
 use crate::batches::plan::PaddedBatch;
 use crate::lowering::inputs::{self, UNSEEN};
 use crate::transformer::{Reach, RelativeBias, Transformer};

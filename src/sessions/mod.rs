@@ -1,5 +1,6 @@
 //! Batches to pooled rows: ONNX Runtime's sessions, on what they run, and how that is proven.
 
+pub mod arguments;
 pub mod bucketed;
 pub mod buckets;
 pub mod decoder;

@@ -10,7 +10,7 @@ use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
 use crate::batches::plan::PaddedBatch;
 use crate::checkpoint::onnx_file::{OnnxFile, Positions};
 use crate::error::{Error, Result};
-use crate::sessions::session::Arguments;
+use crate::sessions::arguments::Arguments;
 
 /// The inputs of an export's graph.
 pub struct Inputs {

@@ -4,7 +4,6 @@
 //! with success reported and finite numbers (https://github.com/microsoft/onnxruntime/issues/32569).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::batches::plan::PaddedBatch;
@@ -14,7 +13,6 @@ use crate::options::{Arithmetic, Provider};
 use crate::sessions::engine::Engine;
 use crate::sessions::runtime::Runtime;
 use crate::spec::Spec;
-use crate::texts::tokenize::{Extent, TextTokenizer};
 
 /// The text whose tokens the rows are made of.
 pub const TEXT: &str = "The ferry to the island leaves twice a day, when the weather allows it.";
@@ -59,13 +57,8 @@ pub struct ProofRow {
 }
 
 impl Proof {
-    /// Tokenizes the text, and computes nothing yet.
-    pub fn new(spec: &Spec, runtime: &Runtime, threads: usize, tokenizer: &TextTokenizer) -> Self {
-        let most = spec.max_length.value.max(tokenizer.special_tokens() + 1);
-        // A tokenizer that does not belong to the table fails on the texts it fails on, not here.
-        let extent = Extent { max_length: most, counted: false };
-        let rows = tokenizer.rows(&[(0, TEXT)], "", extent, 1, &AtomicBool::new(false)).ok();
-        let ids = rows.and_then(|rows| rows.into_iter().next()).map_or_else(|| vec![0], |row| row.ids);
+    /// Takes the ids of [`TEXT`], and computes nothing yet.
+    pub fn new(spec: &Spec, runtime: &Runtime, threads: usize, ids: Vec<i32>) -> Self {
         Proof { spec: spec.clone(), runtime: runtime.clone(), threads, ids, known: Mutex::default() }
     }
 

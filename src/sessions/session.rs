@@ -5,9 +5,10 @@ use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue, SessionOutputs};
-use ort::value::{PrimitiveTensorElementType, TensorRef};
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionOutputs};
+use ort::value::PrimitiveTensorElementType;
 
+use super::arguments::{Arguments, argument};
 use super::frame::Frame;
 use crate::batches::plan::PaddedBatch;
 use crate::batches::pool::PoolingInputs;
@@ -42,21 +43,6 @@ impl Drop for SharedSession {
             unsafe { ManuallyDrop::drop(&mut self.session) }
         }
     }
-}
-
-/// The inputs of one run, by name.
-pub type Arguments<'a> = Vec<(String, SessionInputValue<'a>)>;
-
-/// A view of `values` as a tensor, as the argument `name`.
-pub fn argument<'a, T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
-    arguments: &mut Arguments<'a>,
-    name: impl Into<String>,
-    shape: &[usize],
-    values: &'a [T],
-) -> Result<(), ort::Error> {
-    let tensor = TensorRef::from_array_view((shape.to_vec(), values))?;
-    arguments.push((name.into(), tensor.into()));
-    Ok(())
 }
 
 /// Adds the pooling inputs that there are, for B rows of `length` tokens.

@@ -16,6 +16,7 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::tokenizer::{Encoding, PostProcessor, TruncationDirection};
 
+use crate::batches::plan::TokenRow;
 use crate::checkpoint::json::read_file;
 use crate::error::{Error, Result, Source};
 use crate::guard::guarded;
@@ -34,15 +35,6 @@ const ALONE_FROM: usize = 128 << 10;
 
 /// A text, and its index in the call.
 pub type NumberedText<'a> = (usize, &'a str);
-
-/// One text as the model sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenRow {
-    /// Token ids, special tokens included.
-    pub ids: Vec<i32>,
-    /// Tokens before the cut; of a text that is longer than `max_length`, perhaps not all, unless [`Extent::counted`].
-    pub full_length: usize,
-}
 
 /// How far a text is tokenized.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +134,14 @@ impl TextTokenizer {
     /// Tokens that every row gets beside those of its text.
     pub fn special_tokens(&self) -> usize {
         self.special_tokens
+    }
+
+    /// The ids of a text that is not the caller's, one at least. A tokenizer that does not belong to the table fails on
+    /// the caller's texts, not here.
+    pub fn sample(&self, text: &str, max_length: usize) -> Vec<i32> {
+        let extent = Extent { max_length: max_length.max(self.special_tokens + 1), counted: false };
+        let row = self.row((0, text), "", extent, &AtomicBool::new(false));
+        row.map_or_else(|_| vec![0], |row| row.ids)
     }
 
     /// Tokens that a prompt puts at the front of every row; none for an empty prompt. Where `include_prompt` is false,

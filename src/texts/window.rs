@@ -6,11 +6,12 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use crate::batches::plan::TokenRow;
 use crate::error::{Error, Result};
 use crate::interrupt::{Heed, Worker, attentively, proceed};
 use crate::memory::room_for;
 use crate::options::OnTruncate;
-use crate::texts::tokenize::{Extent, NumberedText, TextTokenizer, TokenRow};
+use crate::texts::tokenize::{Extent, NumberedText, TextTokenizer};
 
 /// Texts of a window at most: enough for batches of nearly equal length.
 const WINDOW_TEXTS: usize = 8192;

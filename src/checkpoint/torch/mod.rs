@@ -14,7 +14,7 @@ use std::path::Path;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use super::weights::{Places, TensorPlace};
+use super::tensor_place::{Places, TensorPlace};
 use crate::error::{Error, Result};
 use values::{Item, StoredTensor};
 

@@ -8,6 +8,7 @@ use half::f16;
 
 use super::proto::ElementType;
 use crate::checkpoint::tensors::TensorReader;
+use crate::checkpoint::whole_file::WriteError;
 use crate::error::{Error, Result};
 use crate::transformer::{Matrix, Vector};
 
@@ -121,7 +122,7 @@ impl Folded {
     }
 
     /// Makes the bytes. Refused: a number that float16 cannot hold.
-    pub fn write(&self, tensors: &mut TensorReader<'_>, out: &mut dyn Write) -> Result<(), FoldError> {
+    pub fn write(&self, tensors: &mut TensorReader<'_>, out: &mut dyn Write) -> Result<(), WriteError> {
         for part in &self.parts {
             let tensor = tensors.tensor(&part.tensor, &part.shape)?;
             let columns = match &part.column_scale {
@@ -182,27 +183,6 @@ pub fn encode(values: &[f32], element: FloatType) -> Vec<u8> {
     }
 }
 
-/// Why a folded tensor was not written.
-#[derive(Debug)]
-pub enum FoldError {
-    /// The checkpoint does not give it.
-    Weights(Error),
-    /// The disk does not take it.
-    Disk(std::io::Error),
-}
-
-impl From<Error> for FoldError {
-    fn from(error: Error) -> Self {
-        FoldError::Weights(error)
-    }
-}
-
-impl From<std::io::Error> for FoldError {
-    fn from(error: std::io::Error) -> Self {
-        FoldError::Disk(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +192,7 @@ mod tests {
         element: FloatType,
         parts: Vec<Part>,
         weights: &crate::checkpoint::weights::Weights,
-    ) -> Result<Vec<u8>, FoldError> {
+    ) -> Result<Vec<u8>, WriteError> {
         let folded = Folded::after(3, "folded", element, parts);
         let mut bytes = Vec::new();
         folded.write(&mut TensorReader::new(weights), &mut bytes)?;
@@ -238,7 +218,7 @@ mod tests {
     fn what_float16_cannot_hold_is_named() {
         let (_folder, weights) = weights_filled(&[("w", &[2], &[1.0, 70000.0])]);
         let refused = written(FloatType::Float16, vec![Part::vector(&Vector::whole("w", 2))], &weights);
-        let Err(FoldError::Weights(error)) = refused else { panic!("{refused:?}") };
+        let Err(WriteError::Weights(error)) = refused else { panic!("{refused:?}") };
         assert!(error.to_string().contains("tensor `w` holds 70000, which float16 cannot"), "{error}");
         assert!(written(FloatType::Float32, vec![Part::vector(&Vector::whole("w", 2))], &weights).is_ok());
     }
