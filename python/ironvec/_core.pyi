@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Embedder", "ModelError", "ProviderError", "cache_entries", "cache_folder", "inspect", "registry",
-    "remove_cache_entry", "version",
+    "Embedder", "ModelError", "ProviderError", "cache_entries", "cache_folder", "inspect", "model_types",
+    "registry", "remove_cache_entry", "version",
 ]  # fmt: skip
 
 class ModelError(Exception):
@@ -90,6 +90,9 @@ def inspect(
     static_shapes: bool = True,
 ) -> Inspection:
     """Inspects an ONNX file; `ironvec.inspection.inspect` documents the arguments."""
+
+def model_types() -> list[str]:
+    """The `model_type`s of config.json that run from their checkpoints."""
 
 def registry() -> dict[str, RegistryEntry]:
     """models/registry.toml, compiled in: alias to entry."""

@@ -103,8 +103,8 @@ def fetch(repository: Repository, token: str | bool | None) -> str:
             folder = download(weights)
         elif can_run_checkpoint(model_type):
             raise FileNotFoundError(
-                f"{endpoint}/{repository.hub_id} has neither model.safetensors nor an ONNX export (model.onnx, "
-                "onnx/model.onnx); file_name= names another"
+                f"{endpoint}/{repository.hub_id} has neither model.safetensors nor pytorch_model.bin nor an ONNX "
+                "export (model.onnx, onnx/model.onnx); file_name= names another"
             )
         # With the hub out of reach, huggingface_hub may return a snapshot as it is.
         if missing := absent(folder, needed + weights):

@@ -13,16 +13,22 @@ import re
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
+from ._core import model_types
 from .cache_files import write_whole
 
 # The architectures that run from safetensors (src/model/mod.rs); for others, a repository's ONNX export is taken.
-_CHECKPOINT_TYPES = ("bert", "qwen3")
 _ONNX_PLACES = ("model.onnx", "onnx/model.onnx")
 _TRANSFORMER_FILES = ("config.json", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json")
 _ROOT_FILES = ("modules.json", "config_sentence_transformers.json")
 # "1_Pooling/config.json": sentence-transformers numbers the folders of its modules.
 _MODULE_CONFIG = re.compile(r"\d+_\w+/config\.json")
-_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+# Of modules after the pooling, small beside the model: fetched with what describes it, one format of each.
+_MODULE_WEIGHTS = re.compile(r"(\d+_\w+)/(model\.safetensors|pytorch_model\.bin|tokenizer\.json)")
+# In the order of preference, as the loader has it: a file, or the index of several, and what those are called.
+_FORMATS = (
+    ("model.safetensors", re.compile(r"model-\d+-of-\d+\.safetensors")),
+    ("pytorch_model.bin", re.compile(r"pytorch_model-\d+-of-\d+\.bin")),
+)
 
 
 class Repository(NamedTuple):
@@ -69,7 +75,17 @@ def description_files(listing: Collection[str]) -> list[str]:
     """What describes a model, out of all files of its repository: everything but the weights."""
     base = _transformer_folder(listing)
     wanted = {*_ROOT_FILES, *(base + name for name in _TRANSFORMER_FILES)}
-    return sorted(name for name in listing if name in wanted or _MODULE_CONFIG.fullmatch(name))
+    return sorted(
+        name for name in listing if name in wanted or _MODULE_CONFIG.fullmatch(name) or _of_module(name, base, listing)
+    )
+
+
+def _of_module(name: str, base: str, listing: Collection[str]) -> bool:
+    """Whether a file holds a module's tensors or tokens, and no better one does."""
+    found = _MODULE_WEIGHTS.fullmatch(name)
+    if found is None or name.startswith(base or "0_Transformer/"):
+        return False
+    return not name.endswith(".bin") or f"{found[1]}/model.safetensors" not in listing
 
 
 def weight_files(listing: Collection[str], file_name: str | None, model_type: str | None) -> list[str]:
@@ -86,11 +102,12 @@ def weight_files(listing: Collection[str], file_name: str | None, model_type: st
         return _with_data(file_name, listing)
     # An architecture that only an export could run is not worth its gigabytes: the loader refuses it by config.json.
     if can_run_checkpoint(model_type):
-        if f"{base}model.safetensors" in listing:
-            return [f"{base}model.safetensors"]
-        if f"{base}model.safetensors.index.json" in listing:
-            shards = (name for name in listing if name.startswith(base) and _SHARD.fullmatch(name[len(base) :]))
-            return [f"{base}model.safetensors.index.json", *sorted(shards)]
+        for single, shard in _FORMATS:
+            if base + single in listing:
+                return [base + single]
+            if f"{base}{single}.index.json" in listing:
+                shards = (name for name in listing if name.startswith(base) and shard.fullmatch(name[len(base) :]))
+                return [f"{base}{single}.index.json", *sorted(shards)]
     exports = [base + place for place in _ONNX_PLACES if base + place in listing]
     return _with_data(exports[0], listing) if exports else []
 
@@ -104,7 +121,7 @@ def read_model_type(folder: str, listing: Collection[str]) -> str | None:
 
 def can_run_checkpoint(model_type: str | None) -> bool:
     """Whether safetensors are of use; an unreadable config.json leaves it to the loader to say what is wrong."""
-    return model_type is None or model_type in _CHECKPOINT_TYPES
+    return model_type is None or model_type in (*model_types(), "model2vec")
 
 
 def absent(folder: str, names: Iterable[str]) -> list[str]:
@@ -165,10 +182,11 @@ def _looks_whole(folder: str) -> bool:
     needed = [f"{base}config.json", f"{base}tokenizer.json"]
     needed += [f"{path}/config.json" for path in paths if isinstance(path, str) and "Pooling" in path]
     weights = weight_files(on_disk, None, read_model_type(folder, on_disk))
-    index = _read_json(os.path.join(folder, *f"{base}model.safetensors.index.json".split("/")))
-    shards = index.get("weight_map") if isinstance(index, dict) else None
-    if isinstance(shards, dict) and f"{base}model.safetensors" not in weights:
-        needed += {f"{base}{shard}" for shard in shards.values()}
+    for index_file in (name for name in weights if name.endswith(".index.json")):
+        index = _read_json(os.path.join(folder, *index_file.split("/")))
+        shards = index.get("weight_map") if isinstance(index, dict) else None
+        if isinstance(shards, dict):
+            needed += {f"{base}{shard}" for shard in shards.values()}
     # The data files of an export are not known from its name alone.
     return not absent(folder, needed) and bool(weights) and not weights[0].endswith(".onnx")
 

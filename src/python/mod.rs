@@ -27,6 +27,7 @@ use self::arguments::{
 use self::errors::{ModelError, ProviderError};
 use self::exit::detached;
 use self::interrupts::{find_numpy, heeding};
+use crate::architectures;
 use crate::batches::precision::Precision;
 use crate::embedder;
 use crate::lowering::export::ExportOptions;
@@ -294,6 +295,12 @@ mod _core {
     #[pyfunction]
     fn version() -> &'static str {
         env!("CARGO_PKG_VERSION")
+    }
+
+    /// The `model_type`s that run from their checkpoints.
+    #[pyfunction]
+    fn model_types() -> Vec<&'static str> {
+        architectures::model_types().collect()
     }
 
     /// models/registry.toml: alias to what is known of the model.
