@@ -1,5 +1,6 @@
-"""The end of a process while its daemon threads encode, and forks between two chunks of an iterator: nothing is printed,
-the exit status is the program's own, nobody hangs. Each case runs in subprocesses, several times: they are races."""
+"""The end of a process while its daemon threads encode, and forks between two chunks of an iterator: nothing is
+printed, the exit status is the program's own, nobody hangs. Each case runs in subprocesses, several times: these are
+races."""
 
 import os
 import subprocess
@@ -53,7 +54,14 @@ sys.exit(status)
 
 @pytest.mark.parametrize(
     ("model", "work"),
-    [("bert", "encode"), ("bert", "one"), ("bert", "iterate"), ("bert", "count"), ("bert", "load"), ("qwen3", "pieces")],
+    [
+        ("bert", "encode"),
+        ("bert", "one"),
+        ("bert", "iterate"),
+        ("bert", "count"),
+        ("bert", "load"),
+        ("qwen3", "pieces"),
+    ],
 )
 def test_daemon_threads_end_quietly_with_the_process(folders, model, work):
     for status in (0, 3, 0, 0):
@@ -122,5 +130,7 @@ sys.exit(0 if codes == [0] * 4 else f"children ended with {codes}")
 @needs_fork
 def test_a_forked_child_goes_on_with_an_iterator(folders):
     # A fork beside threads is what is tested, and newer interpreters warn of it.
-    done = run(f"import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n{FORKED_ITERATOR}", folders["bert"])
+    done = run(
+        f"import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n{FORKED_ITERATOR}", folders["bert"]
+    )
     assert_quiet(done)

@@ -1,7 +1,7 @@
 """Tokenizers and graphs that would make a short text long, or a run endless: refused by name, or ended by Ctrl-C."""
 
-import re
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,7 +94,9 @@ def test_a_panic_of_the_tokenizer_is_in_the_exception_alone(bert):
 def write_loop(path: Path, trips: int, width: int | str) -> None:
     """An export whose only work is a loop that adds 1 to its vectors, over and over; not at all for ids of 0 alone."""
     config = path.parent / "config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text(encoding="utf-8")), "hidden_size": 4}), encoding="utf-8")
+    config.write_text(
+        json.dumps({**json.loads(config.read_text(encoding="utf-8")), "hidden_size": 4}), encoding="utf-8"
+    )
     body = GraphWriter(path)
     body.input("trip", "int64", [])
     body.input("go", "bool", [])

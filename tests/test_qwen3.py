@@ -179,7 +179,10 @@ def test_ten_threads_share_the_prompt_cache(model):
         ({"rope_scaling": {"rope_type": "longrope", "factor": 4.0}}, "rope_scaling is .*longrope.*default"),
         ({"rope_scaling": {"type": "linear", "factor": -2.0}}, "factor is -2.0; supported: a positive number"),
         ({"rope_parameters": {"rope_type": "llama3"}}, "factor is missing"),
-        ({"rope_scaling": {"type": "default", "partial_rotary_factor": 0.5}}, "rope_scaling is .*partial_rotary_factor"),
+        (
+            {"rope_scaling": {"type": "default", "partial_rotary_factor": 0.5}},
+            "rope_scaling is .*partial_rotary_factor",
+        ),
         ({"rope_parameters": {"full_attention": {"rope_type": "default"}}}, "rope_parameters"),
         ({"use_sliding_window": True, "sliding_window": 0}, "sliding_window is 0"),
         ({"layer_types": ["full_attention"]}, "layer_types"),

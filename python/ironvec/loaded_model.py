@@ -269,7 +269,7 @@ class LoadedModel:
         return (dictionary, added) if added else dictionary  # as pickle and copy take them apart
 
     def _encode_rows(self, rows: list[str], **checked: Any) -> NDArray[Any]:
-        """The native `encode`, looked up at each call: what is bound to one process's object must not outlive a fork."""
+        """The native `encode`, looked up at each call: what is bound to one process must not outlive a fork."""
         return self._native().encode(rows, **checked)
 
     def _native(self) -> _core.Embedder:

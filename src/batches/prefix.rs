@@ -190,7 +190,8 @@ mod properties {
             let model = if prompt.is_empty() { rows.first().map_or(&[][..], |row| row.ids.as_slice()) } else { &prompt };
             // `kept` tokens fit into the store; 0 stands for tokens that take no room.
             let found = find(&rows, &prompt, STORE_BYTES.checked_div(kept).unwrap_or(0));
-            let most = if kept == 0 { model.len() } else { model.len().min(STORE_BYTES / (STORE_BYTES / kept)) };
+            let bytes_per_token = STORE_BYTES.checked_div(kept);
+            let most = bytes_per_token.map_or(model.len(), |bytes| model.len().min(STORE_BYTES / bytes));
             let lengths = (LEAST_TOKENS..=most).map(|length| (length * sharing(&rows, model, length).len(), length));
             let best = lengths.max().filter(|(shared, length)| {
                 *shared > 0 && (!prompt.is_empty() || shared - length >= LEAST_SAVED)
