@@ -281,7 +281,7 @@ def test_an_alias_is_fetched_and_checked(published, hub, machine):
 def test_the_weights_fit_what_can_be_run():
     both = ["config.json", "model.safetensors", "onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1"]
     assert weight_files(both, None, "qwen3") == ["model.safetensors"]
-    assert weight_files(both, None, "xlm-roberta") == both[2:]
+    assert weight_files(both, None, "deberta-v2") == both[2:]
     assert weight_files(both[:2], None, "t5") == []
     old = ["modules.json", "0_Transformer/config.json", "0_Transformer/model.safetensors", "1_Pooling/config.json"]
     assert weight_files(old, None, "bert") == ["0_Transformer/model.safetensors"]
