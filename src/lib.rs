@@ -10,26 +10,28 @@
 //! P pooled vectors per row.
 //!
 //! Lints hold the line that no user or file data can panic: `unwrap`, `expect` and `panic!` warn, and warnings fail CI.
+// Python is the only caller.
+#![cfg_attr(not(feature = "python"), allow(dead_code, unused_imports))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod architectures;
-pub mod batches;
-pub mod checkpoint;
-pub mod embedder;
-pub mod ending;
-pub mod error;
+mod architectures;
+mod batches;
+mod checkpoint;
+mod embedder;
+mod ending;
+mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod guard;
-pub mod inspect;
-pub mod interrupt;
-pub mod lowering;
-pub mod memory;
-pub mod options;
+mod inspect;
+mod interrupt;
+mod lowering;
+mod memory;
+mod options;
 #[cfg(feature = "python")]
 mod python;
-pub mod registry;
-pub mod sessions;
-pub mod spec;
-pub mod texts;
-pub mod transformer;
+mod registry;
+mod sessions;
+mod spec;
+mod texts;
+mod transformer;

@@ -189,11 +189,6 @@ impl Spec {
             Network::Checkpoint(..) | Network::StaticTable(_) => &self.folder,
         }
     }
-
-    /// The pooling in sentence-transformers' names, joined by `+`.
-    pub fn pooling_name(&self) -> String {
-        self.pooling.iter().map(|mode| mode.name()).collect::<Vec<_>>().join("+")
-    }
 }
 
 /// The config.json of a model2vec folder that has no `modules.json`.

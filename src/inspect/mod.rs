@@ -17,7 +17,7 @@ use prost::Message;
 
 use self::operands::Operands;
 use self::partitions::{is_trivial, partitions, subgraphs};
-pub use self::report::{Finding, Large, Outlet, Report};
+pub use self::report::{Finding, Report};
 use self::rules::{Verdict, judge};
 pub use self::values::{Dim, TensorInfo};
 use self::values::{Values, is_constant, is_standard};

@@ -63,7 +63,7 @@ impl<'w> StaticGraph<'w> {
             }
         }
         let end = self.folded.last().map_or(0, |last| last.offset + last.length);
-        let folded = Folded::after(end, name, self.shape.element, parts);
+        let folded = Folded::after(end, self.shape.element, parts);
         let value = self.builder.tensor(TensorProto {
             dims: dims(shape),
             data_type: self.shape.element.element() as i32,

@@ -102,8 +102,6 @@ impl Part {
 /// An initializer made of parts, one after the other.
 #[derive(Debug)]
 pub struct Folded {
-    /// Its name in the graph.
-    pub name: String,
     /// Its type in the graph.
     pub element: FloatType,
     /// First byte in the data file.
@@ -115,10 +113,10 @@ pub struct Folded {
 
 impl Folded {
     /// A tensor that begins at the next aligned offset after `end`.
-    pub fn after(end: u64, name: &str, element: FloatType, parts: Vec<Part>) -> Self {
+    pub fn after(end: u64, element: FloatType, parts: Vec<Part>) -> Self {
         let numbers: usize = parts.iter().map(Part::numbers).sum();
         let offset = end.next_multiple_of(ALIGNMENT);
-        Folded { name: name.to_owned(), element, offset, length: (numbers * element.bytes()) as u64, parts }
+        Folded { element, offset, length: (numbers * element.bytes()) as u64, parts }
     }
 
     /// Makes the bytes. Refused: a number that float16 cannot hold.
@@ -193,7 +191,7 @@ mod tests {
         parts: Vec<Part>,
         weights: &crate::checkpoint::weights::Weights,
     ) -> Result<Vec<u8>, WriteError> {
-        let folded = Folded::after(3, "folded", element, parts);
+        let folded = Folded::after(3, element, parts);
         let mut bytes = Vec::new();
         folded.write(&mut TensorReader::new(weights), &mut bytes)?;
         assert_eq!((folded.offset, folded.length), (64, bytes.len() as u64));
