@@ -19,14 +19,11 @@ FACTS = json.loads((GOLDEN / "families.json").read_text(encoding="utf-8"))
 
 # Beginnings of the names of cases that cannot be loaded yet, or not rightly; a case that can must leave this list.
 NOT_YET = ("embedding-gemma2", "new-logn")
-# Cuts a long text after fewer tokens than model2vec itself does.
-WRONG = ("model2vec-bare",)
-MISTAKEN = pytest.mark.xfail(raises=AssertionError, strict=True)
 REFUSED = pytest.mark.xfail(raises=(ModelError, FileNotFoundError), strict=True)
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:
-    return [REFUSED] if name.startswith(NOT_YET) else [MISTAKEN] if name.startswith(WRONG) else []
+    return [REFUSED] if name.startswith(NOT_YET) else []
 
 
 EVERY_CASE = pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CASES])

@@ -106,7 +106,10 @@ def assert_sensitive(case: Case, model: SentenceTransformer) -> None:
 def reference(case: Case, folder: Path) -> tuple[list[np.ndarray], list[list[int]]]:
     if case.reference_patch == "model2vec":
         static = StaticModel.from_pretrained(folder)
-        return [static.encode([text])[0] for text in TEXTS], static.tokenize(TEXTS)
+        # `encode` cuts the characters first, and `tokenize` does not.
+        cut = [text[: static.max_length * static.median_token_length] for text in TEXTS]
+        rows = [ids[: static.max_length] for ids in static.tokenize(cut)]
+        return [static.encode([text])[0] for text in TEXTS], rows
     model = load(case, folder)
     assert_sensitive(case, model)
     rows = [model.preprocess([text])["input_ids"].reshape(-1).tolist() for text in TEXTS]
