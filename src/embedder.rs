@@ -14,13 +14,12 @@ use crate::batches::prefix::Prefix;
 use crate::error::{Error, Result};
 use crate::interrupt::{Heed, proceed};
 use crate::lowering::export::{self, ExportOptions};
-use crate::options::Arithmetic;
-use crate::options::Provider;
-use crate::options::{EncodeOptions, Encoded, LoadOptions, check, thread_count};
-use crate::sessions::engine::{Engine, Report};
+use crate::options::{Arithmetic, EncodeOptions, Encoded, LoadOptions, check, thread_count};
+use crate::sessions::open::open;
 use crate::sessions::proof::{self, Proof};
 use crate::sessions::provider;
 use crate::sessions::runtime::Runtime;
+use crate::sessions::session::{self, Session};
 use crate::spec::Spec;
 use crate::texts::tokenize::{Extent, TextTokenizer};
 use crate::texts::window::{DistinctTexts, Tokenization, Window, for_each_window};
@@ -41,7 +40,7 @@ const COPIES_AT_A_TIME: usize = 4096;
 pub struct Embedder {
     spec: Spec,
     tokenizer: TextTokenizer,
-    engine: Engine,
+    session: Box<dyn Session>,
     arithmetic: Arithmetic,
     threads: usize,
     runtime: Runtime,
@@ -61,19 +60,19 @@ impl Embedder {
         let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
         plan.check_copies(options.copies_weights)?;
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
-        let (tokenizer, engine) = thread::scope(|scope| {
+        let (tokenizer, session) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);
             let tokenizer = builder.spawn_scoped(scope, || TextTokenizer::load(&spec));
-            let engine = plan.on_cpu().map(|arithmetic| Engine::open(&spec, &runtime, arithmetic, threads));
+            let session = plan.on_cpu().map(|arithmetic| open(&spec, &runtime, arithmetic, threads));
             let tokenizer = match tokenizer {
                 Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
                 Err(_) => TextTokenizer::load(&spec), // no thread to be had
             };
-            (tokenizer, engine)
+            (tokenizer, session)
         });
         let tokenizer = tokenizer?;
-        let engine = match engine {
-            Some(engine) => engine?,
+        let session = match session {
+            Some(session) => session?,
             None => {
                 let ids = tokenizer.sample(proof::TEXT, spec.max_length.value);
                 let proof = Proof::new(&spec, &runtime, threads, ids);
@@ -81,14 +80,14 @@ impl Embedder {
             }
         };
         let mut embedder = Embedder {
-            full_dimension: spec.head.outputs(engine.dimension())?,
+            full_dimension: spec.head.outputs(session.facts().dimension)?,
             dimension: 0,
             max_length: spec.max_length.value,
             runtime,
             shares_prompts: !options.without_prompt_cache,
             spec,
             tokenizer,
-            engine,
+            session,
             arithmetic: options.arithmetic,
             threads,
         };
@@ -133,24 +132,14 @@ impl Embedder {
         self.threads
     }
 
-    /// The pooling in sentence-transformers' names.
-    pub fn pooling_name(&self) -> String {
-        self.engine.pooling_name()
-    }
-
     /// The ONNX Runtime that it runs on.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
     }
 
-    /// The provider that runs it.
-    pub fn provider(&self) -> Provider {
-        self.engine.provider()
-    }
-
     /// Where and how it runs.
-    pub fn report(&self) -> Report {
-        self.engine.report()
+    pub fn session(&self) -> &dyn Session {
+        self.session.as_ref()
     }
 
     /// The call's `truncate_dim`, or what was loaded.
@@ -204,7 +193,7 @@ impl Embedder {
 
     /// The batches of a window, each with the prefix that its rows share, which may be empty.
     fn plan(&self, rows: &[TokenRow], call: &Call, batch_size: Option<usize>) -> Result<Vec<(Batch, Arc<Prefix>)>> {
-        let limits = self.engine.limits(batch_size, self.threads);
+        let limits = self.session.limits(batch_size, self.threads);
         let mut runs = Vec::new();
         for Group { prefix, rows: members } in self.groups(rows, call)? {
             let lengths: Vec<usize> = members.iter().map(|&row| rows[row].ids.len() - prefix.tokens.len()).collect();
@@ -218,7 +207,7 @@ impl Embedder {
 
     /// The rows of a window by the prefix that they share: at most one group that does, and the rest.
     fn groups(&self, rows: &[TokenRow], call: &Call) -> Result<Vec<Group>> {
-        let shared = if self.shares_prompts { self.engine.shared_prefix(rows, &call.prompt_tokens)? } else { None };
+        let shared = if self.shares_prompts { self.session.shared_prefix(rows, &call.prompt_tokens)? } else { None };
         let Some((prefix, shared)) = shared else {
             return Ok(vec![Group { prefix: Arc::default(), rows: (0..rows.len()).collect() }]);
         };
@@ -240,8 +229,9 @@ impl Embedder {
         let mut padded = PaddedBatch::gather(batch, &window.rows, prefix.tokens.len());
         padded.frees_memory = frees_memory;
         let mut not_finite = Vec::new();
-        self.engine.run(&padded, prefix, call.skipped_tokens, heed, |pooled| {
-            let vectors = self.spec.head.apply(pooled, self.engine.dimension());
+        let how = session::Call { past: prefix, skipped: call.skipped_tokens, heed };
+        self.session.run(&padded, how, |pooled| {
+            let vectors = self.spec.head.apply(pooled, self.session.facts().dimension);
             for (&row, vector) in batch.rows.iter().zip(vectors.chunks_exact(self.full_dimension)) {
                 let text_index = window.texts[row].0;
                 let place = &mut target[text_index * call.dimension..][..call.dimension];

@@ -1,10 +1,10 @@
 //! ironvec: text embeddings from a checkpoint folder, computed by ONNX Runtime, without an export step.
 //!
-//! A text goes one way: [`tokenize`] (texts to rows of ids), [`batch`] (lengths to a plan), [`session`] (a batch to
-//! pooled rows), [`pool`] (truncation, normalisation), the caller's memory. [`embedder`] tells that story from top to
-//! bottom. Beside that road, walked once per model: [`model`] (a folder to a `Spec`), [`weights`] (mapped safetensors),
-//! [`graph`] (`Spec` and tensor offsets to ONNX bytes), [`runtime`] (libonnxruntime). Apart from both, [`coverage`] says
-//! what CoreML would take of any ONNX file: [`shapes`] (what ONNX Runtime infers), [`inspect`] (the provider's rules).
+//! A text goes one way: [`texts`] (to rows of ids), [`batches`] (rows to a plan), [`sessions`] (a batch to pooled rows),
+//! [`batches`] again (head modules, cut, normalisation), the caller's memory. [`embedder`] tells that story from top to
+//! bottom. Beside that road, walked once per model: [`checkpoint`] (the files of a folder), [`architectures`] (config.json
+//! to the one description in [`transformer`]), [`lowering`] (a description to ONNX bytes). Apart from both, [`inspect`]
+//! says what CoreML would take of any ONNX file.
 //!
 //! In shapes, everywhere: B rows in a batch, L padded length in tokens, H hidden size, D size of one attention head,
 //! P pooled vectors per row.

@@ -35,7 +35,7 @@ NEVER = {
 }  # fmt: skip
 
 # What is still wrong. Nothing may be added, and what is mended must leave.
-CIRCLES_TO_MEND = [["sessions/bucketed.rs", "sessions/engine.rs", "sessions/proof.rs"]]
+CIRCLES_TO_MEND: list[list[str]] = []
 BREACHES_TO_MEND: set[str] = set()
 
 

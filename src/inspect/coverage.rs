@@ -13,8 +13,8 @@ use crate::inspect::lean::{Fixed, drop_weights, fix_dimensions, weights_as_input
 use crate::inspect::{Report, inspect};
 use crate::lowering::onnx::proto::ModelProto;
 use crate::sessions::runtime::Runtime;
-use crate::sessions::session::session_error;
 use crate::sessions::shapes;
+use crate::sessions::shared::session_error;
 
 /// A protobuf message is at most this long; larger models keep their weights in another file.
 const MAX_BYTES: u64 = 1 << 31;

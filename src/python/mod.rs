@@ -93,7 +93,7 @@ impl PyEmbedder {
 
     #[getter]
     fn provider(&self) -> &'static str {
-        self.inner.provider().name()
+        self.inner.session().facts().provider.name()
     }
 
     #[getter]
@@ -103,7 +103,7 @@ impl PyEmbedder {
 
     #[getter]
     fn pooling(&self) -> String {
-        self.inner.pooling_name()
+        self.inner.session().facts().pooling_name()
     }
 
     #[getter]

@@ -1,7 +1,5 @@
 //! What is known of a loaded model and of the models by name, as dictionaries.
 
-use std::path::PathBuf;
-
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -11,17 +9,18 @@ use crate::registry::entries;
 
 /// Where and how a model runs.
 pub(super) fn device_report<'py>(py: Python<'py>, embedder: &Embedder) -> PyResult<Bound<'py, PyDict>> {
-    let (told, runtime) = (embedder.report(), embedder.runtime());
+    let (session, runtime) = (embedder.session(), embedder.runtime());
+    let (facts, buckets) = (session.facts(), session.buckets());
     let report = PyDict::new(py);
-    report.set_item("provider", told.provider.name())?;
+    report.set_item("provider", facts.provider.name())?;
     report.set_item("dtype", embedder.arithmetic().name())?;
     report.set_item("threads", embedder.threads())?;
-    report.set_item("nodes", told.nodes)?;
-    report.set_item("nodes_placed", told.nodes_placed)?;
-    report.set_item("partitions", told.partitions)?;
-    report.set_item("buckets", told.buckets.0)?;
-    report.set_item("open_buckets", told.buckets.1)?;
-    report.set_item("cache_folder", told.cache_folder.map(PathBuf::into_os_string))?;
+    report.set_item("nodes", facts.nodes)?;
+    report.set_item("nodes_placed", facts.nodes_placed())?;
+    report.set_item("partitions", facts.partitions())?;
+    report.set_item("buckets", buckets.as_ref().map_or(&[][..], |buckets| &buckets.lengths))?;
+    report.set_item("open_buckets", buckets.as_ref().map_or(&[][..], |buckets| &buckets.open))?;
+    report.set_item("cache_folder", buckets.map(|buckets| buckets.folder.as_os_str()))?;
     report.set_item("available_providers", runtime.providers().iter().map(|it| it.name()).collect::<Vec<_>>())?;
     report.set_item("runtime_version", runtime.version())?;
     report.set_item("runtime_library", runtime.library().as_os_str())?;

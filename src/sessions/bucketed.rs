@@ -11,12 +11,13 @@ use half::f16;
 use ort::value::PrimitiveTensorElementType;
 use prost::Message;
 
+use super::session::{Buckets, Call, Facts, Session};
+use super::shared::{SharedSession, inference_error, output, session_error};
 use crate::batches::plan::PaddedBatch;
 use crate::batches::pool;
 use crate::checkpoint::cache::{self, About, Held};
 use crate::checkpoint::held::{HeldFile, HeldFiles};
 use crate::checkpoint::identity::Digest;
-use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;
 use crate::checkpoint::whole_file::write_file;
 use crate::error::{Error, Result};
@@ -31,17 +32,15 @@ use crate::sessions::buckets::{self, Kept};
 use crate::sessions::embeddings::EmbeddingTables;
 use crate::sessions::proof::Proof;
 use crate::sessions::runtime::Runtime;
-use crate::sessions::session::{SharedSession, inference_error, output, session_error};
 use crate::spec::{Network, Spec};
 use crate::transformer::Transformer;
 
 /// B. Ten rows and more gave wrong vectors on some of Apple's GPUs, and one row of a bucket fills them.
-pub const ROWS: usize = 1;
+const ROWS: usize = 1;
 
 /// A model in graphs of fixed shape.
 pub struct BucketedSession {
     network: Arc<Transformer>,
-    pooling: Vec<PoolingMode>,
     weights: Arc<Weights>,
     embeddings: EmbeddingTables,
     runtime: Runtime,
@@ -52,8 +51,8 @@ pub struct BucketedSession {
     kept: Kept<SharedSession>,
     /// The weights, each bucket's graph, and what the provider compiles them to.
     files: Held,
-    nodes: usize,
     proof: Proof,
+    facts: Facts,
 }
 
 impl BucketedSession {
@@ -82,9 +81,22 @@ impl BucketedSession {
         let model: PathBuf = std::path::absolute(&spec.folder).iter().flat_map(|folder| folder.components()).collect();
         let about = About { model: model.display().to_string(), dtype: element.name().to_owned() };
         let files = cache::hold(&cache, &identity.name(), &about)?;
-        let mut session = BucketedSession {
+        let shape = StaticShape { rows: ROWS, length: lengths[0], element };
+        let draft = coreml::draft(&network, &spec.pooling, &weights, shape)?;
+        let data = files.folder().join(DATA_FILE);
+        let whole = draft.folded.last().map_or(0, |last| last.offset + last.length);
+        if !fs::metadata(&data).is_ok_and(|facts| facts.len() == whole) {
+            write_weights(&data, &draft.folded, &weights)?;
+        }
+        let mut read = weights.held_files()?;
+        read.push((DATA_FILE.to_owned(), Arc::new(HeldFile::open(&data, &data)?)));
+        let read = HeldFiles::new(read, false)?;
+        let facts = Facts {
+            nodes: draft.model.graph.map(|graph| graph.node.len()),
+            ..Facts::new(provider.provider(), spec.pooling.clone(), network.output_size(), read)
+        };
+        let session = BucketedSession {
             embeddings: EmbeddingTables::open(&network.embeddings, &weights)?,
-            pooling: spec.pooling.clone(),
             network,
             weights,
             runtime: runtime.clone(),
@@ -94,27 +106,11 @@ impl BucketedSession {
             lengths,
             kept: Kept::new(most),
             files,
-            nodes: 0,
             proof,
+            facts,
         };
-        session.nodes = session.write_weights()?;
         session.session(session.lengths[0])?;
         Ok(session)
-    }
-
-    /// Writes the file of weights, unless a whole one is there; counts the graph's nodes.
-    fn write_weights(&self) -> Result<usize> {
-        let draft = coreml::draft(&self.network, &self.pooling, &self.weights, self.shape(self.lengths[0]))?;
-        let path = self.files.folder().join(DATA_FILE);
-        let whole = draft.folded.last().map_or(0, |last| last.offset + last.length);
-        if !fs::metadata(&path).is_ok_and(|facts| facts.len() == whole) {
-            write_weights(&path, &draft.folded, &self.weights)?;
-        }
-        Ok(draft.model.graph.map_or(0, |graph| graph.node.len()))
-    }
-
-    fn shape(&self, length: usize) -> StaticShape {
-        StaticShape { rows: ROWS, length, element: self.element }
     }
 
     /// The shortest bucket that holds a row.
@@ -144,7 +140,8 @@ impl BucketedSession {
         // padding in every bucket; the other row fills this one, up to its last position.
         let short = self.proof.tokens().min(self.lengths[0].div_ceil(2));
         let rows = self.proof.rows(&[short, length])?;
-        let mut draft = coreml::draft(&self.network, &self.pooling, &self.weights, self.shape(length))?;
+        let shape = StaticShape { rows: ROWS, length, element: self.element };
+        let mut draft = coreml::draft(&self.network, &self.facts.pooling, &self.weights, shape)?;
         // The provider knows its compiled models by this key: their names and inputs are alike in every model.
         let key = cache_key(&draft.model, &self.weights)?;
         draft.model.metadata_props.push(StringStringEntryProto::new(CACHE_KEY, key));
@@ -165,14 +162,6 @@ impl BucketedSession {
         Ok(session)
     }
 
-    /// Runs a batch and hands its pooled rows, (B, P·H) one after the other, to `take`.
-    pub fn run(&self, batch: &PaddedBatch, skipped: usize, take: impl FnOnce(&[f32])) -> Result<()> {
-        let length = self.bucket(batch.length)?;
-        let session = self.session(length)?;
-        take(&self.run_rows(&session, length, batch, skipped)?);
-        Ok(())
-    }
-
     fn run_rows(
         &self,
         session: &SharedSession,
@@ -180,8 +169,8 @@ impl BucketedSession {
         batch: &PaddedBatch,
         skipped: usize,
     ) -> Result<Vec<f32>> {
-        let shape = [ROWS, self.pooling.len(), self.network.output_size()];
-        let mut pooled = Vec::with_capacity(batch.rows * self.pooling.len() * self.network.output_size());
+        let shape = [ROWS, self.facts.pooling.len(), self.network.output_size()];
+        let mut pooled = Vec::with_capacity(batch.rows * self.facts.dimension);
         for row in 0..batch.rows {
             let ids = &batch.input_ids[row * batch.length..][..batch.lengths[row]];
             let inputs = self.inputs(ids, length, skipped);
@@ -204,7 +193,7 @@ impl BucketedSession {
     /// One row as the graph takes it, padded to the bucket.
     fn inputs(&self, ids: &[i32], length: usize, skipped: usize) -> Vec<Input<f32>> {
         let row = PaddedBatch { length, ..PaddedBatch::single(ids) };
-        let pooling = pool::pooling_inputs(&self.pooling, &row, skipped);
+        let pooling = pool::pooling_inputs(&self.facts.pooling, &row, skipped);
         let mut embedded = vec![0.0; length * self.network.hidden_size];
         self.embeddings.embed(ids, &mut embedded);
         let mut given = vec![(inputs::INPUTS_EMBEDS, vec![ROWS, length, self.network.hidden_size], embedded)];
@@ -223,33 +212,26 @@ impl BucketedSession {
         }
         given
     }
+}
 
-    /// The files that its sessions, and the lookup of embeddings, read.
-    pub fn held_files(&self) -> Result<HeldFiles> {
-        let path = self.files.folder().join(DATA_FILE);
-        let mut files = self.weights.held_files()?;
-        files.push((DATA_FILE.to_owned(), Arc::new(HeldFile::open(&path, &path)?)));
-        HeldFiles::new(files, false)
+impl Session for BucketedSession {
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    /// Components of a pooled vector.
-    pub fn output_size(&self) -> usize {
-        self.network.output_size()
+    fn compute(&self, batch: &PaddedBatch, call: &mut Call<'_>, take: &mut dyn FnMut(&[f32])) -> Result<()> {
+        let length = self.bucket(batch.length)?;
+        let session = self.session(length)?;
+        take(&self.run_rows(&session, length, batch, call.skipped)?);
+        Ok(())
     }
 
-    /// Nodes of each bucket's graph, all of them the provider's.
-    pub fn nodes(&self) -> usize {
-        self.nodes
+    fn rows_per_run(&self) -> Option<usize> {
+        Some(ROWS)
     }
 
-    /// The lengths that rows are padded to, and those whose sessions are open.
-    pub fn buckets(&self) -> (Vec<usize>, Vec<usize>) {
-        (self.lengths.clone(), self.kept.lengths())
-    }
-
-    /// The folder of weights, graphs and compiled models.
-    pub fn folder(&self) -> &std::path::Path {
-        self.files.folder()
+    fn buckets(&self) -> Option<Buckets<'_>> {
+        Some(Buckets { lengths: self.lengths.clone(), open: self.kept.lengths(), folder: self.files.folder() })
     }
 }
 

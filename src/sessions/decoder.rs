@@ -4,27 +4,28 @@
 
 use std::sync::Arc;
 
-use ort::session::{OutputSelector, Session, SessionOutputs};
+use ort::session::{OutputSelector, SessionOutputs};
 
 use super::arguments::{Arguments, argument};
 use super::frame::{Frame, seen};
+use super::session::{Call, Facts, Session};
+use super::shared::{SharedSession, inference_error, output, pooling_arguments, run_options};
 use crate::batches::pieces::{self, PIECE_TOKENS};
-use crate::batches::plan::PaddedBatch;
-use crate::batches::pool::PoolingInputs;
-use crate::batches::prefix::Prefix;
+use crate::batches::plan::{PaddedBatch, TokenRow};
+use crate::batches::pool::{self, PoolingInputs};
+use crate::batches::prefix::{self, Prefix, Shared};
 use crate::batches::prefix_store::PrefixStore;
 use crate::checkpoint::pooling::PoolingMode;
-use crate::ending;
+use crate::ending::{self, Turn};
 use crate::error::{Error, Result};
 use crate::lowering::inputs::{self, OUTPUT};
-use crate::sessions::session::{SharedSession, inference_error, output, pooling_arguments, run_options};
 use crate::transformer::{Attention, Layer, Transformer};
 
 /// A causal model, ready to run.
 pub struct DecoderSession {
     session: SharedSession,
     network: Arc<Transformer>,
-    modes: Vec<PoolingMode>,
+    facts: Facts,
     last_token_alone: bool,
     prefixes: PrefixStore,
 }
@@ -39,28 +40,18 @@ struct Sizes {
 
 impl DecoderSession {
     /// Takes over a session on a synthesised decoder graph.
-    pub fn new(session: Session, network: Arc<Transformer>, modes: &[PoolingMode]) -> Self {
+    pub fn new(session: ort::session::Session, network: Arc<Transformer>, facts: Facts) -> Self {
         DecoderSession {
             session: SharedSession::new(session),
             network,
-            modes: modes.to_vec(),
-            last_token_alone: modes == [PoolingMode::LastToken],
+            last_token_alone: facts.pooling == [PoolingMode::LastToken],
+            facts,
             prefixes: PrefixStore::default(),
         }
     }
 
-    /// Whether rows may leave a shared prefix out: only where no other token than the last is pooled.
-    pub fn shares_prefixes(&self) -> bool {
-        self.last_token_alone
-    }
-
-    /// Bytes of one token's keys and values.
-    pub fn bytes_per_token(&self) -> usize {
-        self.network.remembered_per_token() * size_of::<f32>()
-    }
-
     /// The keys and values of these tokens, from the store or computed.
-    pub fn prefix(&self, tokens: &[i32]) -> Result<Arc<Prefix>> {
+    fn prefix(&self, tokens: &[i32]) -> Result<Arc<Prefix>> {
         self.prefixes.get(tokens, || {
             let mut prefix = self.with_room(&Prefix::default(), tokens.len())?;
             for piece in tokens.chunks(PIECE_TOKENS) {
@@ -97,24 +88,6 @@ impl DecoderSession {
         Ok(())
     }
 
-    /// Runs a batch that follows `past` and hands its pooled rows, (B, P'·H) one after the other, to `take`.
-    pub fn run(
-        &self,
-        batch: &PaddedBatch,
-        past: &Prefix,
-        pooling: &PoolingInputs,
-        take: impl FnOnce(&[f32]),
-    ) -> Result<()> {
-        if batch.rows == 1 && batch.length > PIECE_TOKENS {
-            take(&self.run_in_pieces(batch, past, pooling)?);
-            return Ok(());
-        }
-        self.step(batch, past, Some(pooling), 0, |outputs| {
-            take(self.pooled(outputs, batch)?);
-            Ok(())
-        })
-    }
-
     fn run_in_pieces(&self, row: &PaddedBatch, past: &Prefix, pooling: &PoolingInputs) -> Result<Vec<f32>> {
         let before_last = (row.length - 1) / PIECE_TOKENS * PIECE_TOKENS;
         let mut past = self.with_room(past, before_last)?;
@@ -125,7 +98,7 @@ impl DecoderSession {
             let share = (!self.last_token_alone).then(|| pieces::share(pooling, tokens, row.length));
             self.append(&mut past, &piece, share.as_ref(), |outputs| {
                 if share.is_some() {
-                    pieces::add(&mut sum, self.pooled(outputs, &piece)?, &self.modes);
+                    pieces::add(&mut sum, self.pooled_of(outputs, &piece)?, &self.facts.pooling);
                 }
                 Ok(())
             })?;
@@ -136,7 +109,7 @@ impl DecoderSession {
         };
         let share = pieces::share(pooling, before_last..row.length, row.length);
         self.step(&last, &past, Some(&share), 0, |outputs| {
-            pieces::add(&mut sum, self.pooled(outputs, &last)?, &self.modes);
+            pieces::add(&mut sum, self.pooled_of(outputs, &last)?, &self.facts.pooling);
             Ok(())
         })?;
         Ok(sum)
@@ -216,8 +189,8 @@ impl DecoderSession {
         Ok(list)
     }
 
-    fn pooled<'o>(&self, outputs: &'o SessionOutputs<'_>, batch: &PaddedBatch) -> Result<&'o [f32]> {
-        output(outputs, OUTPUT, &[batch.rows, self.modes.len(), self.network.output_size()], batch)
+    fn pooled_of<'o>(&self, outputs: &'o SessionOutputs<'_>, batch: &PaddedBatch) -> Result<&'o [f32]> {
+        output(outputs, OUTPUT, &[batch.rows, self.facts.pooling.len(), self.network.output_size()], batch)
     }
 
     fn captured(&self, outputs: &SessionOutputs<'_>, batch: &PaddedBatch) -> Result<Vec<Vec<f32>>> {
@@ -229,5 +202,36 @@ impl DecoderSession {
             Ok([of(inputs::present_key(index))?, of(inputs::present_value(index))?])
         };
         Ok(layers.map(of_layer).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+}
+
+impl Session for DecoderSession {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn compute(&self, batch: &PaddedBatch, call: &mut Call<'_>, take: &mut dyn FnMut(&[f32])) -> Result<()> {
+        let pooling = pool::pooling_inputs(&self.facts.pooling, batch, call.skipped);
+        if batch.rows == 1 && batch.length > PIECE_TOKENS {
+            take(&self.run_in_pieces(batch, call.past, &pooling)?);
+            return Ok(());
+        }
+        self.step(batch, call.past, Some(&pooling), 0, |outputs| {
+            take(self.pooled_of(outputs, batch)?);
+            Ok(())
+        })
+    }
+
+    fn shared_prefix(&self, rows: &[TokenRow], prompt: &[i32]) -> Result<Option<(Arc<Prefix>, Shared)>> {
+        // Where other tokens than the last are pooled, no row may leave one out.
+        if !self.last_token_alone {
+            return Ok(None);
+        }
+        let bytes_per_token = self.network.remembered_per_token() * size_of::<f32>();
+        let Some(shared) = prefix::find(rows, prompt, bytes_per_token) else { return Ok(None) };
+        self.facts.files.check()?;
+        let tokens = shared.rows.first().and_then(|&row| rows[row].ids.get(..shared.length)).unwrap_or_default();
+        let _turn = Turn::take();
+        Ok(Some((self.prefix(tokens)?, shared)))
     }
 }

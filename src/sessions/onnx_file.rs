@@ -1,34 +1,43 @@
 //! A batch in, hidden states or sentence vectors out: the session of an ONNX file that somebody else exported. It is
 //! driven by what its inputs and outputs say, by name, type and shape, and every run's output is held against it.
 //! Refused by name: a graph without an output that holds vectors, and an output of another shape than rows, tokens and
-//! width; `export_inputs.rs` refuses inputs.
+//! width; `onnx_inputs.rs` refuses inputs.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use half::f16;
-use ort::session::{OutputSelector, RunOptions, SelectedOutputMarker, Session};
+use ort::session::{OutputSelector, RunOptions, SelectedOutputMarker};
 use ort::value::{DynValue, Outlet, TensorElementType, ValueType};
 
+use super::runtime::Runtime;
+use super::session::{Call, Facts, Session};
+use super::shared::{SharedSession, inference_error, is_shape, run_options, session_error};
 use crate::batches::plan::PaddedBatch;
+use crate::batches::pool;
+use crate::checkpoint::external_data;
+use crate::checkpoint::held::HeldFiles;
 use crate::checkpoint::onnx_file::OnnxFile;
+use crate::checkpoint::pooling::PoolingMode;
 use crate::error::{Error, Result};
 use crate::interrupt::{Heed, attentively};
+use crate::options::Arithmetic;
 use crate::sessions::lookup::outside_table;
 use crate::sessions::loops::has_loop;
 use crate::sessions::onnx_inputs::{Inputs, described};
-use crate::sessions::session::{SharedSession, inference_error, is_shape, run_options};
+use crate::spec::Spec;
 
 /// How long two tokens may take when a graph with a loop is first run.
 const LONGEST_TRIAL: Duration = Duration::from_secs(30);
 
-/// An export, ready to run.
-pub struct ExportSession {
+/// An ONNX file, ready to run.
+pub struct OnnxFileSession {
     session: SharedSession,
     path: PathBuf,
     inputs: Inputs,
     output: Output,
+    facts: Facts,
     /// Whether a run may never end, so that it needs a thread that hears Ctrl-C beside it.
     may_loop: bool,
 }
@@ -42,25 +51,40 @@ struct Output {
     width: Option<usize>,
 }
 
-/// What an export gives for a batch.
-pub enum Vectors {
-    /// (B, L, H): one for each token.
-    Tokens(Vec<f32>),
-    /// (B, H): one for each row.
-    Rows(Vec<f32>),
-}
-
-impl ExportSession {
-    /// Takes over a session on an export, and has it run once.
-    pub fn new(session: Session, file: &OnnxFile) -> Result<Self> {
+impl OnnxFileSession {
+    /// Opens a session on an ONNX file, and has it run once. Refused: what it cannot be run in.
+    pub fn open(
+        spec: &Spec,
+        file: &OnnxFile,
+        runtime: &Runtime,
+        arithmetic: Arithmetic,
+        threads: usize,
+    ) -> Result<Self> {
         let path = &file.path;
+        match arithmetic {
+            Arithmetic::Float32 => {}
+            Arithmetic::Int8 | Arithmetic::Float16 => {
+                return Err(Error::Argument {
+                    argument: "dtype",
+                    found: format!("{:?}", arithmetic.name()),
+                    expected: "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint"
+                        .to_owned(),
+                });
+            }
+        }
+        let mut files = HeldFiles::new(external_data::held_files(path)?, runtime.copies_weights())?;
+        let opened = runtime.open_file(path, files.copies(), threads);
+        files.settle()?;
+        let session = opened.map_err(session_error(path))?;
         let inputs = Inputs::read(file, session.inputs())?;
         let mut output = choose_output(path, session.outputs())?;
         if !output.pooled {
             output.width = file.hidden_size.or(output.width);
         }
         let session = SharedSession::new(session);
-        let mut export = ExportSession { session, path: path.clone(), inputs, output, may_loop: has_loop(path) };
+        let facts = Facts::new(runtime.provider(), Vec::new(), 0, files);
+        let mut opened =
+            OnnxFileSession { session, path: path.clone(), inputs, output, facts, may_loop: has_loop(path) };
         // More tokens than rows: axes that are swapped show here, once and for all. In a later batch of as many rows as
         // tokens they would not, and what the graph declares of its outputs need not be so.
         let row = PaddedBatch::single(&vec![0; file.max_positions.min(2)]);
@@ -69,7 +93,7 @@ impl ExportSession {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(()),
         };
-        let (width, _) = export.fetch(&row, &mut heed).map_err(|error| match error {
+        let (width, _) = opened.fetch(&row, &mut heed).map_err(|error| match error {
             Error::Inference { source, .. } => Error::Session { path: path.clone(), source },
             Error::Interrupted => {
                 let found = format!("not at its end after {} s with two tokens", LONGEST_TRIAL.as_secs());
@@ -77,37 +101,18 @@ impl ExportSession {
             }
             other => other,
         })?;
-        export.output.width = Some(width);
-        Ok(export)
+        opened.output.width = Some(width);
+        let pooling = match opened.output.pooled {
+            true => Vec::new(),
+            // Decoders, which take keys and values of earlier tokens, have seen the whole row at the last one.
+            false if opened.inputs.take_cache() && !spec.pooling_is_stated => vec![PoolingMode::LastToken],
+            false => spec.pooling.clone(),
+        };
+        opened.facts = Facts::new(opened.facts.provider, pooling, width, opened.facts.files);
+        Ok(opened)
     }
 
-    /// H.
-    pub fn hidden_size(&self) -> usize {
-        self.output.width.unwrap_or(0)
-    }
-
-    /// Whether the graph is told which tokens are padding; else rows of different lengths must not meet in a batch.
-    pub fn hides_padding(&self) -> bool {
-        self.inputs.tell_padding()
-    }
-
-    /// Whether the graph pools.
-    pub fn pools(&self) -> bool {
-        self.output.pooled
-    }
-
-    /// Whether the graph takes keys and values of earlier tokens, as decoders do.
-    pub fn is_decoder(&self) -> bool {
-        self.inputs.take_cache()
-    }
-
-    /// Runs a batch. Where the graph has a loop, `heed` may end it.
-    pub fn run(&self, batch: &PaddedBatch, heed: &mut Heed<'_>) -> Result<Vectors> {
-        let (_, values) = self.fetch(batch, heed)?;
-        Ok(if self.output.pooled { Vectors::Rows(values) } else { Vectors::Tokens(values) })
-    }
-
-    /// Runs a batch; the width of its vectors, and their components.
+    /// Runs a batch; the width of its vectors, and their components. Where the graph has a loop, `heed` may end it.
     fn fetch(&self, batch: &PaddedBatch, heed: &mut Heed<'_>) -> Result<(usize, Vec<f32>)> {
         let failed = inference_error(batch);
         if !self.may_loop {
@@ -155,6 +160,27 @@ impl ExportSession {
         let field = format!("output `{}` of {} rows of {} tokens", self.output.name, batch.rows, batch.length);
         let supported = format!("{expected:?}: {axes}");
         Err(Error::unsupported(&self.path, field, format!("of shape {found:?}"), supported))
+    }
+}
+
+impl Session for OnnxFileSession {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn compute(&self, batch: &PaddedBatch, call: &mut Call<'_>, take: &mut dyn FnMut(&[f32])) -> Result<()> {
+        let (_, vectors) = self.fetch(batch, call.heed)?;
+        if self.output.pooled {
+            take(&vectors);
+        } else {
+            let pooling = pool::pooling_inputs(&self.facts.pooling, batch, call.skipped);
+            take(&pool::pool_hidden_states(&vectors, &self.facts.pooling, batch, &pooling));
+        }
+        Ok(())
+    }
+
+    fn hides_padding(&self) -> bool {
+        self.inputs.tell_padding()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::batches::plan::PaddedBatch;
 use crate::error::{Error, Result};
 use crate::lowering::onnx::folding::FloatType;
 use crate::options::{Arithmetic, Provider};
-use crate::sessions::engine::Engine;
+use crate::sessions::open::open;
 use crate::sessions::runtime::Runtime;
 use crate::spec::Spec;
 
@@ -70,19 +70,19 @@ impl Proof {
     /// Rows of these lengths. The CPU computes those that are not known; its session is closed again.
     pub fn rows(&self, lengths: &[usize]) -> Result<Vec<Arc<ProofRow>>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut engine = None;
+        let mut session = None;
         let mut rows = Vec::with_capacity(lengths.len());
         for length in lengths {
             let row = match known.get(length) {
                 Some(row) => row.clone(),
                 None => {
-                    let cpu = match engine.take() {
+                    let cpu = match session.take() {
                         Some(cpu) => cpu,
-                        None => Engine::open(&self.spec, &self.runtime, Arithmetic::Float32, self.threads)?,
+                        None => open(&self.spec, &self.runtime, Arithmetic::Float32, self.threads)?,
                     };
                     let batch = PaddedBatch::single(&stretched(&self.ids, *length));
                     let row = Arc::new(ProofRow { expected: cpu.pooled(&batch)?, batch });
-                    engine = Some(cpu);
+                    session = Some(cpu);
                     known.insert(*length, row.clone());
                     row
                 }

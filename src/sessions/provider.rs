@@ -1,12 +1,14 @@
-//! A provider's name in, an engine that really runs on it out. A provider that was asked for by name is there, has taken
+//! A provider's name in, a session that really runs on it out. A provider that was asked for by name is there, has taken
 //! the graph, and gives the vectors that the CPU gives (`proof.rs`); else it is an error. "auto" is the CPU.
 
 use crate::error::{Error, Result};
 use crate::lowering::onnx::folding::FloatType;
 use crate::options::{Arithmetic, FixedShapes, Provider};
-use crate::sessions::engine::Engine;
+use crate::sessions::bucketed::BucketedSession;
+use crate::sessions::open::open;
 use crate::sessions::proof::Proof;
 use crate::sessions::runtime::Runtime;
+use crate::sessions::session::Session;
 use crate::spec::Spec;
 
 /// Tokens of the longer row that CUDA is proven with, unless the model's own limit is less.
@@ -84,18 +86,25 @@ pub fn choose(asked: Provider, arithmetic: Arithmetic, there: &[Provider]) -> Re
 }
 
 /// Opens the model as planned; what is not the CPU itself proves itself first.
-pub fn open_proven(spec: &Spec, runtime: &Runtime, threads: usize, plan: Plan, proof: Proof) -> Result<Engine> {
+pub fn open_proven(
+    spec: &Spec,
+    runtime: &Runtime,
+    threads: usize,
+    plan: Plan,
+    proof: Proof,
+) -> Result<Box<dyn Session>> {
     match plan {
-        Plan::Cpu(arithmetic) => Engine::open(spec, runtime, arithmetic, threads),
+        Plan::Cpu(arithmetic) => open(spec, runtime, arithmetic, threads),
         Plan::Cuda => open_on_cuda(spec, runtime, threads, &proof),
         Plan::FixedShapes(provider, element) => {
-            Engine::open_bucketed(spec, runtime, threads, (provider, element), proof)
+            let session = BucketedSession::open(spec, runtime, threads, (provider, element), proof)?;
+            Ok(Box::new(session))
         }
     }
 }
 
 /// The CPU's vectors are asked for only where CUDA has opened the model.
-fn open_on_cuda(spec: &Spec, runtime: &Runtime, threads: usize, proof: &Proof) -> Result<Engine> {
+fn open_on_cuda(spec: &Spec, runtime: &Runtime, threads: usize, proof: &Proof) -> Result<Box<dyn Session>> {
     let failed = |error: Error| match error {
         Error::Session { source, .. } | Error::Inference { source, .. } | Error::Memory { source, .. } => {
             let problem = source.to_string().trim_end().to_owned();
@@ -103,13 +112,13 @@ fn open_on_cuda(spec: &Spec, runtime: &Runtime, threads: usize, proof: &Proof) -
         }
         other => other,
     };
-    let engine = Engine::open(spec, &runtime.on_cuda(), Arithmetic::Float32, threads).map_err(failed)?;
+    let session = open(spec, &runtime.on_cuda(), Arithmetic::Float32, threads).map_err(failed)?;
     let longest = spec.max_length.value.min(CUDA_PROOF_TOKENS);
     for row in proof.rows(&[proof.tokens().min(longest), longest])? {
-        let found = engine.pooled(&row.batch).map_err(failed)?;
+        let found = session.pooled(&row.batch).map_err(failed)?;
         row.check(&found, FloatType::Float32, Provider::Cuda, "on the first GPU")?;
     }
-    Ok(engine)
+    Ok(session)
 }
 
 #[cfg(test)]

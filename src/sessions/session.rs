@@ -1,162 +1,145 @@
-//! A batch in, pooled rows out: one ONNX Runtime session behind a lock. `ort` lets one thread run a session at a time;
-//! inside a run ONNX Runtime spreads the work over its own threads, so callers that queue here lose little.
+//! What every model is once it is open, whichever way it runs: batches in, pooled rows out. One file for each kind stands
+//! beside this one, and `open.rs` chooses.
 
-use std::mem::ManuallyDrop;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionOutputs};
-use ort::value::PrimitiveTensorElementType;
+use crate::batches::plan::{self, Limits, PaddedBatch, TokenRow};
+use crate::batches::prefix::{Prefix, Shared};
+use crate::checkpoint::held::HeldFiles;
+use crate::checkpoint::pooling::PoolingMode;
+use crate::ending::Turn;
+use crate::error::Result;
+use crate::interrupt::Heed;
+use crate::options::Provider;
 
-use super::arguments::{Arguments, argument};
-use super::frame::Frame;
-use crate::batches::plan::PaddedBatch;
-use crate::batches::pool::PoolingInputs;
-use crate::error::{Error, Result};
-use crate::lowering::inputs::{self, OUTPUT};
-use crate::memory;
-use crate::transformer::Transformer;
+/// A model, ready to run. Any number of threads may call it.
+pub trait Session: Send + Sync {
+    /// What was known when it was opened.
+    fn facts(&self) -> &Facts;
 
-/// A session that several threads may take turns with.
-pub struct SharedSession {
-    /// Not dropped in a forked child: releasing a session joins its threads, and the child has none of them.
-    session: ManuallyDrop<Mutex<Session>>,
-    process: u32,
-}
+    /// Runs a batch and hands its pooled rows, one after the other, to `take`. Callers want `run`, which checks the files.
+    fn compute(&self, batch: &PaddedBatch, call: &mut Call<'_>, take: &mut dyn FnMut(&[f32])) -> Result<()>;
 
-impl SharedSession {
-    /// Takes the session over.
-    pub fn new(session: Session) -> Self {
-        SharedSession { session: ManuallyDrop::new(Mutex::new(session)), process: std::process::id() }
+    /// Rows of a run at most, where the graph was made for so many.
+    fn rows_per_run(&self) -> Option<usize> {
+        None
     }
 
-    /// This thread's turn.
-    pub fn lock(&self) -> MutexGuard<'_, Session> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether padding stays out of the vectors; else rows of different lengths must not meet in a batch.
+    fn hides_padding(&self) -> bool {
+        true
+    }
+
+    /// The prefix that rows share and that is worth a run of its own. `prompt` is its tokens, or empty.
+    fn shared_prefix(&self, _rows: &[TokenRow], _prompt: &[i32]) -> Result<Option<(Arc<Prefix>, Shared)>> {
+        Ok(None)
+    }
+
+    /// Where rows are padded to fixed lengths.
+    fn buckets(&self) -> Option<Buckets<'_>> {
+        None
     }
 }
 
-impl Drop for SharedSession {
-    fn drop(&mut self) {
-        if self.process == std::process::id() {
-            // SAFETY: dropped once, here, and not used again.
-            unsafe { ManuallyDrop::drop(&mut self.session) }
+/// What a run is given beside its batch.
+pub struct Call<'c> {
+    /// What every row of the batch follows.
+    pub past: &'c Prefix,
+    /// Leading tokens that stay out of the pooling.
+    pub skipped: usize,
+    /// May end a run that would not end by itself.
+    pub heed: &'c mut Heed<'c>,
+}
+
+/// What is known of a session, of whatever kind.
+pub struct Facts {
+    /// The provider that runs it.
+    pub provider: Provider,
+    /// The pooled vectors that are concatenated, in order; empty where the graph pools by itself.
+    pub pooling: Vec<PoolingMode>,
+    /// Components of a pooled row.
+    pub dimension: usize,
+    /// Nodes of the graph as ironvec wrote it; unknown for others'.
+    pub nodes: Option<usize>,
+    /// What the session reads, which must outlive it.
+    pub files: HeldFiles,
+}
+
+/// The fixed lengths of a session.
+pub struct Buckets<'s> {
+    /// What rows are padded to.
+    pub lengths: Vec<usize>,
+    /// Those that are open.
+    pub open: Vec<usize>,
+    /// The folder of weights, graphs and compiled models.
+    pub folder: &'s Path,
+}
+
+impl Facts {
+    /// Of a network whose vectors have `hidden_size` components, pooled in these ways.
+    pub fn new(provider: Provider, pooling: Vec<PoolingMode>, hidden_size: usize, files: HeldFiles) -> Self {
+        let dimension = hidden_size * pooling.len().max(1);
+        Facts { provider, pooling, dimension, nodes: None, files }
+    }
+
+    /// Whether every node is known to run on the provider.
+    fn whole(&self) -> bool {
+        // Fixed graphs are refused unless the provider takes every node, and the CPU takes whatever it is given; of
+        // CUDA's graphs ONNX Runtime keeps some nodes that compute shapes for the CPU.
+        match self.provider {
+            Provider::Cuda => false,
+            Provider::Auto | Provider::Cpu | Provider::CoreMl | Provider::CoreMlOnCpu => true,
+        }
+    }
+
+    /// How many nodes the provider runs; unknown where ONNX Runtime may share them with the CPU.
+    pub fn nodes_placed(&self) -> Option<usize> {
+        self.nodes.filter(|_| self.whole())
+    }
+
+    /// The runs of nodes that the provider got in one piece each; unknown as above.
+    pub fn partitions(&self) -> Option<usize> {
+        self.whole().then_some(1)
+    }
+
+    /// The pooling in sentence-transformers' names, joined by `+`.
+    pub fn pooling_name(&self) -> String {
+        match self.pooling.as_slice() {
+            [] => "sentence_embedding".to_owned(),
+            modes => modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join("+"),
         }
     }
 }
 
-/// Adds the pooling inputs that there are, for B rows of `length` tokens.
-pub fn pooling_arguments<'a>(
-    arguments: &mut Arguments<'a>,
-    batch: &PaddedBatch,
-    pooling: &'a PoolingInputs,
-) -> Result<(), ort::Error> {
-    let (rows, length) = (batch.rows, batch.length);
-    if !pooling.weights.is_empty() {
-        let shape = [rows, pooling.weights.len() / (rows * length), length];
-        argument(arguments, inputs::POOL_WEIGHTS, &shape, &pooling.weights)?;
-    }
-    if let Some(bias) = &pooling.bias {
-        argument(arguments, inputs::POOL_BIAS, &[rows, length, 1], bias)?;
-    }
-    Ok(())
-}
-
-/// The options of a batch's run, which puts out `wanted`.
-pub fn run_options(batch: &PaddedBatch, wanted: OutputSelector) -> Result<RunOptions<HasSelectedOutputs>, ort::Error> {
-    let mut options = RunOptions::new()?.with_outputs(wanted);
-    if batch.frees_memory {
-        options.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
-    }
-    Ok(options)
-}
-
-/// The numbers of an output of our own graphs, refused where its shape is not the one that they are read by: what lies
-/// elsewhere than it is looked for is a wrong vector without a word.
-pub fn output<'o, T: PrimitiveTensorElementType>(
-    outputs: &'o SessionOutputs<'_>,
-    name: &str,
-    shape: &[usize],
-    batch: &PaddedBatch,
-) -> Result<&'o [T]> {
-    let Some(output) = outputs.get(name) else {
-        return Err(Error::Graph { problem: format!("no output `{name}`") });
-    };
-    let (found, values) = output.try_extract_tensor::<T>().map_err(inference_error(batch))?;
-    match is_shape(found, shape) {
-        true => Ok(values),
-        false => Err(Error::Graph { problem: format!("output `{name}` is of shape {found:?}, not {shape:?}") }),
-    }
-}
-
-/// Whether ONNX Runtime's shape is this one.
-pub fn is_shape(found: &[i64], expected: &[usize]) -> bool {
-    found.iter().map(|size| usize::try_from(*size)).eq(expected.iter().map(|size| Ok(*size)))
-}
-
-/// What a failed run is called.
-pub fn inference_error(batch: &PaddedBatch) -> impl Fn(ort::Error) -> Error + Copy {
-    let (rows, length) = (batch.rows, batch.length);
-    move |source| match memory::is_missing(&source) {
-        true => Error::Memory { purpose: format!("to run {rows} rows x {length} tokens"), source: source.into() },
-        false => Error::Inference { rows, length, source: source.into() },
-    }
-}
-
-/// What a refused model is called.
-pub fn session_error(path: &Path) -> impl FnOnce(ort::Error) -> Error {
-    let path = path.to_owned();
-    move |source| match memory::is_missing(&source) {
-        true => Error::Memory { purpose: format!("to open {}", path.display()), source: source.into() },
-        false => Error::Session { path, source: source.into() },
-    }
-}
-
-/// A model that looks both ways, ready to run.
-pub struct EncoderSession {
-    session: SharedSession,
-    network: Arc<Transformer>,
-    /// P and H.
-    pooled: [usize; 2],
-}
-
-impl EncoderSession {
-    /// Takes over a session on a synthesised encoder graph, which puts out (B, P, H) of P pooled vectors.
-    pub fn new(session: Session, network: Arc<Transformer>, pooled: usize) -> Self {
-        let pooled = [pooled, network.output_size()];
-        EncoderSession { session: SharedSession::new(session), network, pooled }
+impl dyn Session {
+    /// Runs a batch that follows a prefix and hands its pooled rows, one after the other, to `take`. Refused, before and
+    /// after: weight files that changed since they were loaded.
+    pub fn run(&self, batch: &PaddedBatch, mut call: Call<'_>, mut take: impl FnMut(&[f32])) -> Result<()> {
+        let _turn = Turn::take();
+        self.facts().files.check()?;
+        self.compute(batch, &mut call, &mut take)?;
+        self.facts().files.check()
     }
 
-    /// Runs a batch and hands its pooled rows, (B, P·H) one after the other, to `take` while they are still in the
-    /// runtime's memory.
-    pub fn run(&self, batch: &PaddedBatch, pooling: &PoolingInputs, take: impl FnOnce(&[f32])) -> Result<()> {
-        let failed = inference_error(batch);
-        let shape = [batch.rows, batch.length];
-        let frame = Frame::of(&self.network, batch, 0);
-        let mut arguments = Arguments::new();
-        frame.arguments(&mut arguments, batch, 0).map_err(failed)?;
-        argument(&mut arguments, inputs::INPUT_IDS, &shape, &batch.input_ids).map_err(failed)?;
-        argument(&mut arguments, inputs::ATTENTION_MASK, &shape, &batch.attention_mask).map_err(failed)?;
-        pooling_arguments(&mut arguments, batch, pooling).map_err(failed)?;
-        let options = run_options(batch, OutputSelector::no_default().with(OUTPUT)).map_err(failed)?;
-        let mut session = self.session.lock();
-        let outputs = session.run_with_options(arguments, &options).map_err(failed)?;
-        let [modes, width] = self.pooled;
-        take(output(&outputs, OUTPUT, &[batch.rows, modes, width], batch)?);
-        Ok(())
+    /// The pooled rows of a batch that follows no prefix.
+    pub fn pooled(&self, batch: &PaddedBatch) -> Result<Vec<f32>> {
+        let mut vectors = Vec::new();
+        let heed = &mut || ControlFlow::Continue(());
+        let call = Call { past: &Prefix::default(), skipped: 0, heed };
+        self.run(batch, call, |rows| vectors.extend_from_slice(rows))?;
+        Ok(vectors)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shape_is_every_size_in_its_place() {
-        assert!(is_shape(&[2, 7, 32], &[2, 7, 32]) && is_shape(&[], &[]));
-        let others: [&[i64]; 5] = [&[7, 2, 32], &[2, 7], &[2, 7, 32, 1], &[2, 7, 31], &[2, 7, -1]];
-        for other in others {
-            assert!(!is_shape(other, &[2, 7, 32]), "{other:?}");
+    /// How the batches of a call may be cut: apart by length where padding would enter the vectors, and in no more rows
+    /// than the caller wants or the graph was made for.
+    pub fn limits(&self, batch_size: Option<usize>, threads: usize) -> Limits {
+        Limits {
+            token_budget: plan::TOKEN_BUDGET,
+            max_rows: batch_size.into_iter().chain(self.rows_per_run()).min(),
+            equal_lengths: !self.hides_padding(),
+            threads,
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
+use super::session::{Call, Facts, Session};
 use crate::batches::plan::PaddedBatch;
+use crate::checkpoint::held::HeldFiles;
+use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::static_table::StaticTable;
 use crate::error::{Error, Result};
 use crate::options::{Arithmetic, Provider};
@@ -11,11 +14,17 @@ use crate::options::{Arithmetic, Provider};
 /// A table, ready to be read.
 pub struct StaticTableSession {
     table: Arc<StaticTable>,
+    facts: Facts,
 }
 
 impl StaticTableSession {
     /// Refused: what a table cannot be run in or on.
-    pub fn new(table: &Arc<StaticTable>, arithmetic: Arithmetic, provider: Provider) -> Result<Self> {
+    pub fn open(
+        table: &Arc<StaticTable>,
+        pooling: Vec<PoolingMode>,
+        arithmetic: Arithmetic,
+        provider: Provider,
+    ) -> Result<Self> {
         match arithmetic {
             Arithmetic::Float32 => {}
             Arithmetic::Int8 | Arithmetic::Float16 => {
@@ -27,16 +36,27 @@ impl StaticTableSession {
             }
         }
         match provider {
-            Provider::Auto | Provider::Cpu => Ok(StaticTableSession { table: Arc::clone(table) }),
-            Provider::Cuda | Provider::CoreMl | Provider::CoreMlOnCpu => Err(Error::ProviderFailed {
-                asked: provider.name().to_owned(),
-                problem: "the model is a static table, which has no graph to run".to_owned(),
-            }),
+            Provider::Auto | Provider::Cpu => {}
+            Provider::Cuda | Provider::CoreMl | Provider::CoreMlOnCpu => {
+                return Err(Error::ProviderFailed {
+                    asked: provider.name().to_owned(),
+                    problem: "the model is a static table, which has no graph to run".to_owned(),
+                });
+            }
         }
+        let mut files = HeldFiles::new(table.weights().held_files()?, false)?;
+        files.settle()?;
+        let facts = Facts::new(provider, pooling, table.width(), files);
+        Ok(StaticTableSession { table: Arc::clone(table), facts })
+    }
+}
+
+impl Session for StaticTableSession {
+    fn facts(&self) -> &Facts {
+        &self.facts
     }
 
-    /// Hands the means, one after the other, to `take`.
-    pub fn run(&self, batch: &PaddedBatch, take: impl FnOnce(&[f32])) {
+    fn compute(&self, batch: &PaddedBatch, _call: &mut Call<'_>, take: &mut dyn FnMut(&[f32])) -> Result<()> {
         let width = self.table.width();
         let mut means = vec![0.0; batch.rows * width];
         let rows = batch.input_ids.chunks_exact(batch.length.max(1)).zip(&batch.lengths);
@@ -44,5 +64,6 @@ impl StaticTableSession {
             self.table.mean(&ids[..length], mean);
         }
         take(&means);
+        Ok(())
     }
 }
