@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _core
 from .arguments import TextsLike, as_texts, flag_or_none, named, positive_int_or_none
-from .hub_cache import hub_cache, is_plain
+from .hub_cache import hub_cache
 from .prompts import Prompts, checked_prompts
-from .resolve import onnxruntime_dirs, resolve
+from .resolve import onnx_name, onnxruntime_dirs, resolve
 from .similarity import pair_scores, score_matrix
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class LoadedModel:
     ) -> None:
         if on_truncate not in ("ignore", "warn", "error"):
             raise ValueError(f'on_truncate={on_truncate!r}; expected "ignore", "warn" or "error"')
-        chosen_file = _onnx_name(file_name)
+        chosen_file = onnx_name(file_name)
         keeps_prompts = flag_or_none("prompt_cache", prompt_cache)
         maps_weights = flag_or_none("memory_map", memory_map)
         own_prompts = checked_prompts(prompts)
@@ -281,18 +281,6 @@ class LoadedModel:
             native = _load(self._native_arguments)
             self._loaded = (os.getpid(), native)
         return native
-
-
-def _onnx_name(file_name: object) -> str | None:
-    """`file_name` as the hub spells it; the native side refuses it too, but only after a download."""
-    if file_name is None:
-        return None
-    if not isinstance(file_name, str):
-        raise TypeError(f"file_name is {type(file_name).__name__}; expected a str")
-    name = file_name.replace(os.sep, "/").removeprefix("./")
-    if not name.endswith(".onnx") or not is_plain(name):
-        raise ValueError(f"file_name={file_name!r}; expected a .onnx file inside the model's folder")
-    return name
 
 
 def _load(arguments: dict[str, Any]) -> _core.Embedder:

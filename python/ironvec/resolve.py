@@ -219,3 +219,15 @@ def _on_hub(
             # A mistyped path looks like a hub id: the places say what else it was taken for.
             raise ConnectionError(f"{error}. Looked at before, in this order:\n{_one_a_line(looked_at)}") from error
     return None
+
+
+def onnx_name(file_name: object) -> str | None:
+    """`file_name` as the hub spells it; the native side refuses it too, but only after a download."""
+    if file_name is None:
+        return None
+    if not isinstance(file_name, str):
+        raise TypeError(f"file_name is {type(file_name).__name__}; expected a str")
+    name = file_name.replace(os.sep, "/").removeprefix("./")
+    if not name.endswith(".onnx") or not is_plain(name):
+        raise ValueError(f"file_name={file_name!r}; expected a .onnx file inside the model's folder")
+    return name

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod cache;
+mod encode;
 mod errors;
 mod exit;
 mod inspect;
@@ -11,19 +12,17 @@ mod report;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use numpy::{PyArray1, PyArrayMethods, PyReadwriteArray2, ToPyArray};
+use numpy::{PyArray1, PyArrayMethods, ToPyArray};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyDict, PyList};
 
 use self::arguments::{
     borrow_texts, check_calibration, checked_out, new_rows, parse_dtype, parse_on_truncate, quantize, warn,
 };
+use self::encode::encode_into;
 use self::errors::{ModelError, ProviderError};
 use self::exit::detached;
 use self::interrupts::{find_numpy, heeding};
@@ -31,11 +30,8 @@ use crate::architectures;
 use crate::batches::precision::Precision;
 use crate::embedder;
 use crate::lowering::export::ExportOptions;
-use crate::options::{EncodeOptions, Encoded, LoadOptions};
+use crate::options::{EncodeOptions, LoadOptions};
 use crate::sessions::onnx_file;
-
-/// How often a running call takes the GIL to hear Ctrl-C and to report progress.
-const ATTENTION: Duration = Duration::from_millis(50);
 
 #[pyclass(name = "Embedder", module = "ironvec._core", frozen)]
 struct PyEmbedder {
@@ -169,7 +165,7 @@ impl PyEmbedder {
         let mut target = array
             .try_readwrite()
             .map_err(|error| PyValueError::new_err(format!("out: {error} (it must be writeable and not in use)")))?;
-        let encoded = self.fill(py, &texts, &options, &mut target, progress)?;
+        let encoded = encode_into(&self.inner, py, &texts, &options, &mut target, progress)?;
         drop(target);
         if encoded.truncated > 0 && on_truncate == "warn" {
             let most = options.max_length.unwrap_or(self.inner.max_length());
@@ -220,58 +216,6 @@ impl PyEmbedder {
 
     fn device_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         report::device_report(py, &self.inner)
-    }
-}
-
-impl PyEmbedder {
-    /// Encodes into `target` with the GIL released, taking it every [`ATTENTION`] for signals and progress.
-    fn fill(
-        &self,
-        py: Python<'_>,
-        texts: &[PyBackedStr],
-        options: &EncodeOptions,
-        target: &mut PyReadwriteArray2<'_, f32>,
-        progress: Option<Py<PyAny>>,
-    ) -> PyResult<Encoded> {
-        let slots = target.as_slice_mut().map_err(|error| PyValueError::new_err(format!("out: {error}")))?;
-        let mut raised: Option<PyErr> = None;
-        let mut last = Instant::now();
-        let mut unreported = 0;
-        let report = |rows: usize| -> PyResult<()> {
-            let heard = Python::try_attach(|py| {
-                py.check_signals()?;
-                match &progress {
-                    Some(progress) if rows > 0 => progress.call1(py, (rows,)).map(drop),
-                    _ => Ok(()),
-                }
-            });
-            // Without an interpreter, in a thread that outlives it, nobody hears.
-            heard.unwrap_or(Ok(()))
-        };
-        let result = detached(py, || {
-            self.inner.encode(texts, options, slots, &mut |rows| {
-                unreported += rows;
-                if last.elapsed() < ATTENTION {
-                    return ControlFlow::Continue(());
-                }
-                last = Instant::now();
-                match report(std::mem::take(&mut unreported)) {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        raised = Some(error);
-                        ControlFlow::Break(())
-                    }
-                }
-            })
-        });
-        match raised {
-            Some(error) => Err(error),
-            None => {
-                let encoded = result?;
-                report(unreported)?;
-                Ok(encoded)
-            }
-        }
     }
 }
 

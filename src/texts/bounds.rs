@@ -134,3 +134,27 @@ impl<'p> Chain<'p> {
         }
     }
 }
+
+/// Refuses a tokenizer whose rows would depend on chance, or not hold their text once.
+pub fn check_arithmetic(path: &Path, tokenizer: &Tokenizer, special_tokens: usize) -> Result<()> {
+    if let ModelWrapper::BPE(bpe) = tokenizer.get_model()
+        && let Some(dropout) = bpe.dropout.filter(|dropout| *dropout > 0.0)
+    {
+        return Err(Error::unsupported(path, "model.dropout", dropout.to_string(), "absent, null or 0"));
+    }
+    let length = |special: bool| {
+        let encoding = guarded(|| tokenizer.encode_fast("a", special));
+        encoding.map(|encoding| encoding.len()).map_err(|source| Error::Tokenize {
+            path: path.to_owned(),
+            text_index: 0,
+            source,
+        })
+    };
+    let (plain, whole) = (length(false)?, length(true)?);
+    if whole != plain + special_tokens {
+        let found = format!("{whole} tokens for a text of {plain}");
+        let supported = format!("the text once and its {special_tokens} special tokens");
+        return Err(Error::unsupported(path, "post_processor", found, supported));
+    }
+    Ok(())
+}

@@ -2,5 +2,6 @@
 
 mod bounds;
 mod cuts;
+mod known;
 pub mod tokenize;
 pub mod window;

@@ -1,7 +1,7 @@
 //! Texts in, rows of token ids out: the tokenizer.json of the checkpoint, special tokens added, cut at `max_length`.
 //! Padding and truncation of the file itself are switched off: rows are padded per batch, and `max_length` is the
 //! caller's. A long text is taken in pieces, and no further than its row needs. Refused: a tokenizer that does not fit the
-//! embedding table, gives token types that the graph ignores, or is beyond [`tokenizer_bounds`].
+//! embedding table, gives token types that the graph ignores, or is beyond [`bounds`].
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,6 @@ use std::thread;
 
 use tokenizers::PostProcessorWrapper;
 use tokenizers::Tokenizer;
-use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::tokenizer::{Encoding, PostProcessor, TruncationDirection};
 
@@ -24,6 +23,7 @@ use crate::interrupt::INTERVAL;
 use crate::spec::{SeenTokens, Spec};
 use crate::texts::bounds;
 use crate::texts::cuts::Cuts;
+use crate::texts::known::Known;
 
 /// Fewer texts than this are tokenized on the calling thread: starting threads costs more than they save.
 const PARALLEL_FROM: usize = 64;
@@ -59,34 +59,6 @@ pub struct TextTokenizer {
     known: Known,
 }
 
-/// What model2vec asks of a vocabulary.
-#[derive(Default)]
-struct Known {
-    unknown: Option<u32>,
-    /// Characters of a token, which times `max_length` is where long texts are cut.
-    median_length: usize,
-}
-
-impl Known {
-    fn of(tokenizer: &Tokenizer) -> Self {
-        let unknown = match tokenizer.get_model() {
-            ModelWrapper::WordPiece(model) => tokenizer.token_to_id(&model.unk_token),
-            ModelWrapper::WordLevel(model) => tokenizer.token_to_id(&model.unk_token),
-            ModelWrapper::BPE(model) => model.unk_token.as_ref().and_then(|token| tokenizer.token_to_id(token)),
-            // The field is private; what the model writes of itself is not.
-            ModelWrapper::Unigram(model) => serde_json::to_value(model)
-                .ok()
-                .and_then(|model| model.get("unk_id")?.as_u64())
-                .and_then(|id| u32::try_from(id).ok()),
-        };
-        let mut lengths: Vec<usize> = tokenizer.get_vocab(true).keys().map(|token| token.chars().count()).collect();
-        lengths.sort_unstable();
-        let at = |index: usize| lengths.get(index).copied().unwrap_or(1);
-        let median_length = usize::midpoint(at(lengths.len().saturating_sub(1) / 2), at(lengths.len() / 2));
-        Known { unknown, median_length }
-    }
-}
-
 impl TextTokenizer {
     /// Loads tokenizer.json.
     pub fn load(spec: &Spec) -> Result<Self> {
@@ -113,7 +85,7 @@ impl TextTokenizer {
                 0
             }
         };
-        check_arithmetic(&path, &tokenizer, special_tokens)?;
+        bounds::check_arithmetic(&path, &tokenizer, special_tokens)?;
         let known = match spec.tokens {
             SeenTokens::WithSpecial | SeenTokens::TextAlone => Known::default(),
             SeenTokens::KnownAlone => Known::of(&tokenizer),
@@ -196,19 +168,6 @@ impl TextTokenizer {
         Ok(rows)
     }
 
-    /// Token ids as model2vec sees them: the text cut, then unknown ids dropped, then the rest cut.
-    fn known_row(&self, text: &str, max_length: usize) -> Result<(Vec<u32>, usize), Source> {
-        let characters = max_length.saturating_mul(self.known.median_length);
-        let end = text.char_indices().nth(characters).map_or(text.len(), |(end, _)| end);
-        let encoding = self.tokenizer.encode_fast(&text[..end], false)?;
-        let mut ids: Vec<u32> = encoding.get_ids().to_vec();
-        ids.retain(|id| Some(*id) != self.known.unknown);
-        // How many tokens the rest would have had is not known: at least one counts.
-        let full_length = if end < text.len() { ids.len().max(max_length) + 1 } else { ids.len() };
-        ids.truncate(max_length);
-        Ok((ids, full_length))
-    }
-
     fn row(
         &self,
         (text_index, text): NumberedText<'_>,
@@ -221,7 +180,7 @@ impl TextTokenizer {
         match self.seen {
             SeenTokens::WithSpecial | SeenTokens::TextAlone => {}
             SeenTokens::KnownAlone => {
-                let row = guarded(|| self.known_row(&prompted, extent.max_length));
+                let row = guarded(|| self.known.row(&self.tokenizer, &prompted, extent.max_length));
                 let (ids, full_length) = row.map_err(failed)?;
                 return Ok(TokenRow { ids: self.checked_ids(&ids, text_index)?, full_length });
             }
@@ -313,28 +272,4 @@ impl TextTokenizer {
             }
         }
     }
-}
-
-/// Refuses a tokenizer whose rows would depend on chance, or not hold their text once.
-fn check_arithmetic(path: &Path, tokenizer: &Tokenizer, special_tokens: usize) -> Result<()> {
-    if let ModelWrapper::BPE(bpe) = tokenizer.get_model()
-        && let Some(dropout) = bpe.dropout.filter(|dropout| *dropout > 0.0)
-    {
-        return Err(Error::unsupported(path, "model.dropout", dropout.to_string(), "absent, null or 0"));
-    }
-    let length = |special: bool| {
-        let encoding = guarded(|| tokenizer.encode_fast("a", special));
-        encoding.map(|encoding| encoding.len()).map_err(|source| Error::Tokenize {
-            path: path.to_owned(),
-            text_index: 0,
-            source,
-        })
-    };
-    let (plain, whole) = (length(false)?, length(true)?);
-    if whole != plain + special_tokens {
-        let found = format!("{whole} tokens for a text of {plain}");
-        let supported = format!("the text once and its {special_tokens} special tokens");
-        return Err(Error::unsupported(path, "post_processor", found, supported));
-    }
-    Ok(())
 }
