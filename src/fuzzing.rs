@@ -15,12 +15,17 @@ use crate::checkpoint::tensors::TensorReader;
 use crate::checkpoint::weights::Weights;
 use crate::inspect::lean::{Fixed, drop_weights, everything_as_output, fix_dimensions, weights_as_inputs};
 use crate::inspect::{TensorInfo, inspect};
+use crate::lowering::coreml::{self, StaticShape};
+use crate::lowering::cpu;
+use crate::lowering::onnx::folding::FloatType;
 use crate::lowering::onnx::proto::ModelProto;
-use crate::spec::Spec;
+use crate::options::Arithmetic;
+use crate::spec::{Network, Spec};
 use crate::texts::tokenize::{Extent, TextTokenizer};
 
-/// The files that `model_folder` is made of, in the order in which they lie in its input, a zero byte between two.
-const FOLDER_FILES: [&str; 8] = [
+/// The files that `model_folder` is made of, in the order in which they lie in its input, a zero byte between two; of the
+/// weights the header alone.
+const FOLDER_FILES: [&str; 9] = [
     "config.json",
     "modules.json",
     "1_Pooling/config.json",
@@ -29,7 +34,11 @@ const FOLDER_FILES: [&str; 8] = [
     "config_sentence_transformers.json",
     "tokenizer_config.json",
     "model.safetensors.index.json",
+    WEIGHTS,
 ];
+const WEIGHTS: &str = "model.safetensors";
+/// Bytes of numbers behind a header at most; they are all zero.
+const MOST_NUMBERS: u64 = 1 << 24;
 /// Makes a folder of tokenizer.json alone one that has a `Spec`.
 const BERT: &str = r#"{"model_type": "bert", "vocab_size": 1000, "hidden_size": 32, "num_hidden_layers": 1,
     "num_attention_heads": 4, "intermediate_size": 64, "hidden_act": "gelu", "max_position_embeddings": 64}"#;
@@ -51,20 +60,35 @@ pub fn safetensors(bytes: &[u8]) {
     }
 }
 
-/// The JSON files of a model folder, a zero byte between two; an empty one is absent.
+/// The JSON files of a model folder and the header of its weights, a zero byte between two; an empty one is absent. Up to
+/// the graphs of what can be read.
 pub fn model_folder(bytes: &[u8]) {
+    graphs_of_folder(bytes);
+}
+
+/// How many graphs were made of a folder.
+fn graphs_of_folder(bytes: &[u8]) -> usize {
     let folder = Folder::new();
     for (name, content) in FOLDER_FILES.iter().zip(bytes.split(|byte| *byte == 0)) {
-        if !content.is_empty() {
-            folder.write(name, content);
+        if content.is_empty() {
+            continue;
+        }
+        folder.write(name, content);
+        if *name == WEIGHTS {
+            folder.make_weights(content);
         }
     }
-    if let Ok(spec) = Spec::read(&folder.0, None) {
-        assert!(spec.folder.starts_with(&folder.0), "{} is outside the model's folder", spec.folder.display());
-        assert!(!spec.pooling.is_empty() && spec.max_length.value > 0);
-        assert!(spec.max_length.value <= spec.network.max_positions());
-    }
     let _ = Weights::open(&folder.0);
+    let Ok(spec) = Spec::read(&folder.0, None) else { return 0 };
+    assert!(spec.folder.starts_with(&folder.0), "{} is outside the model's folder", spec.folder.display());
+    assert!(!spec.pooling.is_empty() && spec.max_length.value > 0);
+    assert!(spec.max_length.value <= spec.network.max_positions());
+    let Network::Checkpoint(network, weights) = &spec.network else { return 0 };
+    let on_cpu = [Arithmetic::Float32, Arithmetic::Int8]
+        .into_iter()
+        .filter(|arithmetic| cpu::lower(network, &spec.pooling, weights, *arithmetic).is_ok());
+    let shape = StaticShape { rows: 1, length: spec.max_length.value.min(64), element: FloatType::Float16 };
+    on_cpu.count() + usize::from(coreml::draft(network, &spec.pooling, weights, shape).is_ok())
 }
 
 /// A file of weights as torch writes.
@@ -141,6 +165,17 @@ impl Folder {
         Folder(std::env::temp_dir().join(name))
     }
 
+    /// A file of weights around a header: its length before it, and behind it as many zeros as it asks for.
+    fn make_weights(&self, header: &[u8]) {
+        let tensors: HashMap<String, serde_json::Value> = serde_json::from_slice(header).unwrap_or_default();
+        let ends = tensors.values().filter_map(|tensor| tensor.get("data_offsets")?.get(1)?.as_u64());
+        let numbers = ends.max().unwrap_or(0).min(MOST_NUMBERS);
+        self.write(WEIGHTS, &[&(header.len() as u64).to_le_bytes(), header].concat());
+        let file = fs::OpenOptions::new().write(true).open(self.0.join(WEIGHTS));
+        let made = file.and_then(|file| file.set_len(8 + header.len() as u64 + numbers));
+        assert!(made.is_ok(), "{made:?}");
+    }
+
     fn write(&self, name: &str, content: &[u8]) {
         let path = self.0.join(name);
         let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content));
@@ -181,6 +216,19 @@ mod tests {
     #[test]
     fn json_of_model_folders() {
         replay("model_folder", model_folder);
+    }
+
+    #[test]
+    fn seeds_of_families_become_graphs() {
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/model_folder");
+        for family in ["bert", "decoders", "distilbert", "gemma3", "gte", "modernbert", "mpnet", "nomic", "roberta"] {
+            assert_eq!(graphs_of_folder(&fs::read(seeds.join(family)).unwrap()), 3, "{family}");
+        }
+    }
+
+    #[test]
+    fn torch_files() {
+        replay("torch_weights", torch_weights);
     }
 
     #[test]
