@@ -91,7 +91,6 @@ def test_every_decision_on_an_enum_of_ours_names_every_variant():
         "Arithmetic",
         "Network",
         "NormKind",
-        "Kind",
         "PoolingMode",
         "Role",
         "Precision",
