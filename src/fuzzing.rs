@@ -83,7 +83,10 @@ fn graphs_of_folder(bytes: &[u8]) -> usize {
     assert!(spec.folder.starts_with(&folder.0), "{} is outside the model's folder", spec.folder.display());
     assert!(!spec.pooling.is_empty() && spec.max_length.value > 0);
     assert!(spec.max_length.value <= spec.network.max_positions());
-    let Network::Checkpoint(network, weights) = &spec.network else { return 0 };
+    let (network, weights) = match &spec.network {
+        Network::Checkpoint(network, weights) => (network, weights),
+        Network::OnnxFile(_) | Network::StaticTable(_) => return 0,
+    };
     let on_cpu = [Arithmetic::Float32, Arithmetic::Int8]
         .into_iter()
         .filter(|arithmetic| cpu::lower(network, &spec.pooling, weights, *arithmetic).is_ok());
