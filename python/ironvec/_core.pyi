@@ -19,11 +19,18 @@ class ProviderError(Exception):
 @type_check_only
 class RegistryEntry(TypedDict):
     hub_id: str
-    files: list[str]
+    dimension: int
+    max_length: int | None
+    """Tokens of a text that the model was made for. None: there is no limit."""
+    parameters: int
+    """How many numbers the weights are, roughly."""
+    license: str | None
+    """As the hub calls it. None: the model card names none."""
     package: str | None
     package_path: str | None
     pypi: str | None
     sha256: dict[str, str]
+    """The published files' digests; a snapshot in the Hugging Face cache must have all of these files."""
     prompts: dict[str, str]
 
 @type_check_only

@@ -21,6 +21,7 @@ from .hub_cache import (
     description_files,
     is_plain,
     read_model_type,
+    read_modules,
     remember_listing,
     weight_files,
 )
@@ -64,6 +65,7 @@ def fetch(repository: Repository, token: str | bool | None) -> str:
         FileNotFoundError: the repository lacks the file asked for.
         PermissionError: the repository is gated or private, or the token is refused.
         ConnectionError: the hub cannot be reached, or a transfer broke off; what came is kept and resumed.
+        ModelError: modules.json leads out of the repository.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.constants import ENDPOINT
@@ -95,10 +97,13 @@ def fetch(repository: Repository, token: str | bool | None) -> str:
                     attempt += 1
 
         remember_listing(repository, commit, listing)
-        needed = description_files(listing)
+        # First the file that names the folders of the others.
+        folder = download(["modules.json"]) if "modules.json" in listing else ""
+        modules = read_modules(folder) if folder else []
+        needed = description_files(listing, modules)
         folder = download(needed) if needed else ""
-        model_type = read_model_type(folder, listing) if folder else None
-        weights = weight_files(listing, repository.file_name, model_type)
+        model_type = read_model_type(folder, modules) if folder else None
+        weights = weight_files(listing, modules, repository.file_name, model_type)
         if weights:
             folder = download(weights)
         elif can_run_checkpoint(model_type):

@@ -195,7 +195,7 @@ def _on_hub(
     """The first repository that the cache has whole, else the first that the hub has."""
     closed = hub.why_not(local_files_only)
     for repository in repositories:
-        snapshot = find_snapshot(repository, () if entry is None else entry["files"])
+        snapshot = find_snapshot(repository, () if entry is None else entry["sha256"])
         if not isinstance(snapshot, Snapshot):
             looked_at.append(snapshot)
         elif snapshot.missing:

@@ -35,7 +35,10 @@ pub(super) fn registry(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     for (alias, entry) in entries {
         let model = PyDict::new(py);
         model.set_item("hub_id", entry.hub_id)?;
-        model.set_item("files", entry.files)?;
+        model.set_item("dimension", entry.dimension)?;
+        model.set_item("max_length", entry.max_length)?;
+        model.set_item("parameters", entry.parameters)?;
+        model.set_item("license", entry.license)?;
         model.set_item("package", entry.package)?;
         model.set_item("package_path", entry.package_path)?;
         model.set_item("pypi", entry.pypi)?;

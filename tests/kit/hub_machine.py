@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ironvec import Embedder
+
 TEXTS = ("the capital of france is paris", "", "cook pasta")
 
 _START = """
@@ -78,3 +82,14 @@ class Machine:
         """The one snapshot of a repository in the cache."""
         (found,) = (self.cache / f"models--{hub_id.replace('/', '--')}" / "snapshots").iterdir()
         return found
+
+    def forget_listings(self) -> None:
+        """Leaves the snapshots as another tool would have fetched them: without ironvec's note of what there is."""
+        for path in self.cache.glob("*/ironvec/*.json"):
+            path.unlink()
+
+
+def close(answer: Mapping[str, Any], folder: Path, **keywords: Any) -> None:
+    """Whether a start gave the vectors of the published folder."""
+    assert "error" not in answer, answer
+    np.testing.assert_allclose(answer["rows"], Embedder(folder, **keywords).encode(list(TEXTS)), rtol=0, atol=1e-5)
