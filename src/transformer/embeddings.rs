@@ -5,6 +5,8 @@ use super::{Matrix, Norm};
 /// Token ids to (tokens, H): `norm((word + position + type) · scale)`, projected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
+    /// Token ids that are looked up as another.
+    pub replaced: Option<Replaced>,
     /// One row for each token id.
     pub words: Matrix,
     /// Learned positions.
@@ -15,6 +17,22 @@ pub struct Embeddings {
     pub scale: f32,
     /// Of the sum.
     pub norm: Option<Norm>,
+}
+
+/// Placeholders of images and sound: where a text spells one, it is looked up as padding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Which ids; never empty.
+    pub ids: Vec<i32>,
+    /// The id that they are looked up as.
+    pub by: i32,
+}
+
+impl Replaced {
+    /// The id whose row an id takes.
+    pub fn of(&self, id: i32) -> i32 {
+        if self.ids.contains(&id) { self.by } else { id }
+    }
 }
 
 /// A table of positions.

@@ -8,7 +8,7 @@ mod norm;
 mod places;
 
 pub use attention::{Attention, Reach, RelativeBias, Rotation};
-pub use embeddings::{Embeddings, Positions};
+pub use embeddings::{Embeddings, Positions, Replaced};
 pub use norm::{BlockNorms, Norm, NormKind};
 pub use places::{Linear, Matrix, Vector};
 
@@ -33,7 +33,7 @@ pub struct Transformer {
     pub projection: Option<Linear>,
 }
 
-/// Attention, then feed-forward, each around the residual stream.
+/// Attention, then feed-forward, then what some inject, each around the residual stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
     /// Self-attention.
@@ -44,6 +44,10 @@ pub struct Layer {
     pub feed_forward: FeedForward,
     /// The norms around it.
     pub feed_forward_norms: BlockNorms,
+    /// The embedded tokens once more.
+    pub injection: Option<Injection>,
+    /// One number that multiplies the stream at the layer's end.
+    pub scale: Option<Vector>,
 }
 
 /// H -> width -> H.
@@ -59,7 +63,25 @@ pub struct FeedForward {
     pub activation: Activation,
 }
 
-/// The feed-forward activation.
+/// What a layer's third block takes from the embedded tokens e, (tokens, H), as the first layer got them:
+/// `output(activation(gate(x)) · norm(signal(e)))`, P numbers wide.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Injection {
+    /// H -> P, of the embedded tokens.
+    pub signal: Linear,
+    /// Of what that gives.
+    pub signal_norm: Option<Norm>,
+    /// H -> P, of the stream: how much of the signal passes.
+    pub gate: Linear,
+    /// Of the gate.
+    pub activation: Activation,
+    /// P -> H.
+    pub output: Linear,
+    /// The norms around it.
+    pub norms: BlockNorms,
+}
+
+/// What gates and feed-forward networks apply to each number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// x·Φ(x), with erf.

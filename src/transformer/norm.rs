@@ -61,4 +61,8 @@ impl Norm {
     pub fn root_mean_square(weight: impl Into<String>, size: usize, epsilon: f32) -> Self {
         Norm { kind: NormKind::RootMeanSquare, ..Norm::layer(weight, None, size, epsilon) }
     }
+    /// An RMSNorm that only divides.
+    pub fn bare_root_mean_square(epsilon: f32) -> Self {
+        Norm { kind: NormKind::RootMeanSquare, weight: None, weight_offset: 0.0, bias: None, epsilon }
+    }
 }
