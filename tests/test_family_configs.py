@@ -11,7 +11,8 @@ from kit.families import CASES
 
 TEXTS = ["the river", "a cat and a dog of the city"]
 ROTATED = ("llama", "mistral", "qwen2", "qwen3", "eurobert", "modernbert", "nomic", "nomic-published", "gte", "new-ntk",
-           "gemma3")  # fmt: skip
+           "gemma3", "embedding-gemma2")  # fmt: skip
+OWN_HEADS = ("qwen3", "gemma3", "embedding-gemma2")
 OTHERS = ("roberta", "xlm-roberta", "camembert", "distilbert", "mpnet")
 # The spellings of hidden size, heads and layers, where they are not the usual ones.
 _NOMIC = {"hidden_size": "n_embd", "num_attention_heads": "n_head", "num_hidden_layers": "n_layer"}
@@ -52,7 +53,7 @@ def test_sizes_that_are_none(name, value, tmp_path):
 @pytest.mark.parametrize("name", [*ROTATED, *OTHERS])
 def test_heads_that_do_not_divide(name, tmp_path):
     field = spelling(name, "num_attention_heads")
-    if name in ("qwen3", "gemma3"):  # whose heads have a size of their own, and keys that must divide them
+    if name in OWN_HEADS:  # whose heads have a size of their own, and keys that must divide them
         refusal(name, tmp_path / "m", {"num_attention_heads": 3}, "num_key_value_heads", "divisor")
     else:
         refusal(name, tmp_path / "m", {field: 5, "num_key_value_heads": 5}, f"{field} is 5", "divisor")
@@ -61,10 +62,10 @@ def test_heads_that_do_not_divide(name, tmp_path):
 @pytest.mark.parametrize("name", ROTATED)
 def test_heads_of_an_odd_size_do_not_rotate(name, tmp_path):
     field = spelling(name, "num_attention_heads")
-    own = name in ("llama", "mistral", "qwen2", "qwen3", "eurobert", "gemma3")
+    own = name in ("llama", "mistral", "qwen2", "eurobert", *OWN_HEADS)
     if own:
         refusal(name, tmp_path / "own", {"head_dim": 7}, "head_dim is 7; supported: an even number")
-    if name not in ("qwen3", "gemma3"):
+    if name not in OWN_HEADS:
         changes = {field: 32, "num_key_value_heads": 32} if own else {field: 32}
         refusal(name, tmp_path / "divided", changes, f"{field} is 32", "even size", "not 1")
 
@@ -110,7 +111,7 @@ def test_fields_of_families_are_refused_by_name(name, changes, field, tmp_path):
     refusal(name, tmp_path / "m", changes, f"{field} is")
 
 
-@pytest.mark.parametrize("name", ["qwen2", "qwen3", "modernbert", "gemma3"])
+@pytest.mark.parametrize("name", ["qwen2", "qwen3", "modernbert", "gemma3", "embedding-gemma2"])
 @pytest.mark.parametrize(
     "types",
     [[], ["full_attention"], ["full_attention"] * 9, "full_attention", ["chunked_attention"] * 3, [1, 2, 3]],
@@ -178,7 +179,7 @@ def test_missing_tensors_and_other_shapes(name, tmp_path):
         assert tensor in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [*OTHERS, "llama", "mistral", "qwen2", "qwen3", "modernbert", "gemma3"])
+@pytest.mark.parametrize("name", [*OTHERS, "llama", "mistral", "qwen2", "qwen3", "modernbert", *OWN_HEADS[1:]])
 def test_own_code_is_refused(name, tmp_path):
     own = {"AutoModel": "modeling_mine.MyModel"}
     refusal(name, tmp_path / "m", {"auto_map": own}, "auto_map is", "code of the checkpoint's own")

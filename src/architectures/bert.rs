@@ -58,12 +58,15 @@ fn encoder(config: &JsonFile, names: &Names<'_>, prefixes: &[&str], skipped: Opt
                 activation: act,
             },
             feed_forward_norms: after(format!("{path}.output.LayerNorm")),
+            injection: None,
+            scale: None,
         }
     };
     Ok(Transformer {
         hidden_size: hidden,
         max_positions: positions.reach(),
         embeddings: Embeddings {
+            replaced: None,
             words: table("word", rows(config, "vocab_size", 30522)?),
             positions: Some(positions),
             token_type: Some(table("token_type", rows(config, "type_vocab_size", 2)?).part(0..1)),

@@ -41,6 +41,8 @@ pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
                 activation: act,
             },
             feed_forward_norms: norm("output_layer_norm"),
+            injection: None,
+            scale: None,
         }
     };
     let table = |kind: &str, rows| names.matrix(&format!("embeddings.{kind}_embeddings.weight"), [rows, hidden]);
@@ -48,6 +50,7 @@ pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
         hidden_size: hidden,
         max_positions: positions,
         embeddings: Embeddings {
+            replaced: None,
             words: table("word", rows(config, "vocab_size", 30522)?),
             positions: Some(Positions { table: table("position", positions), skipped: None }),
             token_type: None,

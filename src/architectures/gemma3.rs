@@ -70,12 +70,15 @@ pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
                 activation: act,
             },
             feed_forward_norms: around("pre_feedforward", "post_feedforward"),
+            injection: None,
+            scale: None,
         }
     };
     Ok(Transformer {
         hidden_size: hidden,
         max_positions,
         embeddings: Embeddings {
+            replaced: None,
             words: names.matrix("embed_tokens.weight", [rows(config, "vocab_size", 262_208)?, hidden]),
             positions: None,
             token_type: None,

@@ -52,6 +52,7 @@ fn encoder(config: &JsonFile, names: &Names<'_>, theta: f32, max_positions: usiz
         hidden_size: hidden,
         max_positions,
         embeddings: Embeddings {
+            replaced: None,
             words: table("word", rows(config, "vocab_size", 30528)?),
             positions: (!rotated).then(|| Positions { table: table("position", max_positions), skipped: None }),
             token_type: (types > 0).then(|| table("token_type", types).part(0..1)),
@@ -106,6 +107,8 @@ fn layer(
             activation,
         },
         feed_forward_norms: norm(second),
+        injection: None,
+        scale: None,
     }
 }
 

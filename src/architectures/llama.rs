@@ -190,12 +190,15 @@ fn decoder(config: &JsonFile, names: &Names<'_>, habits: &Habits) -> Result<Tran
                 activation: act,
             },
             feed_forward_norms: before("post_attention_layernorm"),
+            injection: None,
+            scale: None,
         }
     };
     Ok(Transformer {
         hidden_size: hidden,
         max_positions,
         embeddings: Embeddings {
+            replaced: None,
             words: names.matrix("embed_tokens.weight", [rows(config, "vocab_size", 151_936)?, hidden]),
             positions: None,
             token_type: None,

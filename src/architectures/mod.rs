@@ -4,6 +4,7 @@
 
 mod bert;
 mod distilbert;
+mod embedding_gemma2;
 mod encoder;
 mod fields;
 mod gemma3;
@@ -24,10 +25,12 @@ use names::Names;
 type Reader = fn(&JsonFile, &Names<'_>) -> Result<Transformer>;
 
 /// `model_type` to what reads it.
-const FAMILIES: [(&str, Reader); 16] = [
+const FAMILIES: [(&str, Reader); 18] = [
     ("bert", bert::read),
     ("camembert", bert::read_roberta),
     ("distilbert", distilbert::read),
+    ("embedding_gemma2", embedding_gemma2::read_wrapped),
+    ("embedding_gemma2_text", embedding_gemma2::read),
     ("eurobert", llama::read_eurobert),
     ("gemma3_text", gemma3::read),
     ("gte", gte::read_gte),

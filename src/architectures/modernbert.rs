@@ -58,12 +58,15 @@ pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
                 activation: act,
             },
             feed_forward_norms: pre_norm(Some(norm(&format!("{path}.mlp_norm")))),
+            injection: None,
+            scale: None,
         }
     };
     Ok(Transformer {
         hidden_size: hidden,
         max_positions,
         embeddings: Embeddings {
+            replaced: None,
             words: names.matrix("embeddings.tok_embeddings.weight", [rows(config, "vocab_size", 50368)?, hidden]),
             positions: None,
             token_type: None,

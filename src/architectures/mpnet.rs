@@ -42,6 +42,8 @@ pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
                 activation: act,
             },
             feed_forward_norms: norm("output"),
+            injection: None,
+            scale: None,
         }
     };
     let table = |kind: &str, rows| names.matrix(&format!("embeddings.{kind}_embeddings.weight"), [rows, hidden]);
@@ -51,6 +53,7 @@ pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
         hidden_size: hidden,
         max_positions: positions.reach(),
         embeddings: Embeddings {
+            replaced: None,
             words: table("word", rows(config, "vocab_size", 30527)?),
             positions: Some(positions),
             token_type: None,

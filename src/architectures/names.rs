@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::checkpoint::weights::Weights;
-use crate::transformer::{Linear, Matrix, Norm};
+use crate::transformer::{Linear, Matrix, Norm, Vector};
 
 /// The names of a checkpoint's tensors.
 pub struct Names<'w> {
@@ -36,6 +36,11 @@ impl<'w> Names<'w> {
     /// A whole tensor.
     pub fn matrix(&self, tensor: &str, shape: [usize; 2]) -> Matrix {
         Matrix::whole(self.full(tensor), shape)
+    }
+
+    /// A whole tensor of one dimension.
+    pub fn vector(&self, tensor: &str, size: usize) -> Vector {
+        Vector::whole(self.full(tensor), size)
     }
 
     /// `{module}.weight`, and `{module}.bias` where `biased` says.

@@ -37,6 +37,7 @@ pub fn read(config: &JsonFile, names: &Names<'_>) -> Result<Transformer> {
         hidden_size: hidden,
         max_positions: shape.max_positions,
         embeddings: Embeddings {
+            replaced: None,
             words: table("word", rows(config, "vocab_size", 30528)?),
             positions: None,
             token_type: (types > 0).then(|| table("token_type", types).part(0..1)),
@@ -76,6 +77,8 @@ fn layer(names: &Names<'_>, shape: &Shape, index: usize) -> Layer {
             activation: shape.activation,
         },
         feed_forward_norms: post_norm(norm(second)),
+        injection: None,
+        scale: None,
     }
 }
 

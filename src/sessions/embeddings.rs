@@ -4,10 +4,11 @@
 use crate::checkpoint::tensors::{MappedTensor, TensorReader};
 use crate::checkpoint::weights::Weights;
 use crate::error::Result;
-use crate::transformer::{Embeddings, Matrix, Positions};
+use crate::transformer::{Embeddings, Matrix, Positions, Replaced};
 
 /// A model's embedding tables.
 pub struct EmbeddingTables {
+    replaced: Option<Replaced>,
     words: MappedTensor,
     positions: Option<(Positions, MappedTensor)>,
     token_type: Option<Vec<f32>>,
@@ -27,14 +28,16 @@ impl EmbeddingTables {
             Some(positions) => Some((positions.clone(), table(&positions.table)?)),
             None => None,
         };
-        Ok(EmbeddingTables { words: table(&embeddings.words)?, positions, token_type, scale: embeddings.scale })
+        let (replaced, words, scale) = (embeddings.replaced.clone(), table(&embeddings.words)?, embeddings.scale);
+        Ok(EmbeddingTables { replaced, words, positions, token_type, scale })
     }
 
     /// Writes a row's embedded tokens, (tokens, H), to the front of `target`. The tokenizer has checked the ids.
     pub fn embed(&self, ids: &[i32], target: &mut [f32]) {
         let width = self.words.row_size();
         for (id, slot) in ids.iter().zip(target.chunks_exact_mut(width)) {
-            let row = usize::try_from(*id).unwrap_or(usize::MAX - 1);
+            let id = self.replaced.as_ref().map_or(*id, |replaced| replaced.of(*id));
+            let row = usize::try_from(id).unwrap_or(usize::MAX - 1);
             let word = self.words.rows(row..row + 1);
             slot.iter_mut().zip(word).for_each(|(slot, value)| *slot = value);
             if let Some(kind) = &self.token_type {

@@ -131,6 +131,9 @@ pub fn attention(
     let key = graph.transpose(&name("k.swapped"), &key, &[0, 2, 3, 1])?;
     let mut value = graph.reshape(&name("v.split"), &value, &[rows, length, key_value_heads, size])?;
     if let Some(norm) = &attention.value_norm {
+        if norm.weight.is_some() || !norm.only_scales() {
+            return Err(Error::Graph { problem: format!("{}: a norm that scales or shifts", name("v")) });
+        }
         value = graph.rms_norm(&name("v.normed"), &value, 3, norm.epsilon)?;
     }
     let value = graph.transpose(&name("v.swapped"), &value, &[0, 2, 1, 3])?;

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::lowering::inputs::INPUTS_EMBEDS;
 use crate::lowering::onnx::builder::Value;
 use crate::lowering::onnx::proto::AttributeProto;
-use crate::transformer::{Activation, BlockNorms, FeedForward, Transformer};
+use crate::transformer::{Activation, BlockNorms, FeedForward, Injection, Norm, Transformer};
 
 /// (B, L, H) -> (B·L, H).
 pub fn hidden_states(graph: &mut StaticGraph<'_>, network: &Transformer) -> Result<Value> {
@@ -18,6 +18,7 @@ pub fn hidden_states(graph: &mut StaticGraph<'_>, network: &Transformer) -> Resu
     if let Some(norm) = &network.embeddings.norm {
         stream = graph.norm("embedded.normed", &stream, norm)?;
     }
+    let embedded = stream.clone();
     for (index, layer) in network.layers.iter().enumerate() {
         let name = format!("layers.{index}.attention");
         let norms = &layer.attention_norms;
@@ -34,6 +35,14 @@ pub fn hidden_states(graph: &mut StaticGraph<'_>, network: &Transformer) -> Resu
             graph.linear(&format!("{name}.down"), &inner, &network.down, None)?
         };
         stream = added(graph, &name, norms, &expanded, &stream)?;
+
+        if let Some(block) = &layer.injection {
+            stream = injected(graph, &format!("layers.{index}.injection"), block, &embedded, &stream)?;
+        }
+        if let Some(scale) = &layer.scale {
+            let factor = graph.vector(scale)?;
+            stream = graph.op(&format!("layers.{index}.scaled"), "Mul", &[&stream, &factor])?;
+        }
     }
     if let Some(norm) = &network.last_norm {
         stream = graph.norm("normed", &stream, norm)?;
@@ -57,13 +66,33 @@ fn added(graph: &mut StaticGraph<'_>, name: &str, norms: &BlockNorms, x: &Value,
     }
 }
 
+/// The stream with what a layer takes from the embedded tokens. The signal's norm has one weight for all layers: it is in
+/// the columns of each one's output.
+fn injected(
+    graph: &mut StaticGraph<'_>,
+    name: &str,
+    block: &Injection,
+    embedded: &Value,
+    stream: &Value,
+) -> Result<Value> {
+    let Injection { signal, signal_norm, gate, activation, output, norms } = block;
+    let (states, owed) = graph.norm_before(&format!("{name}.input"), stream, norms.input.as_ref())?;
+    let gate = graph.linear(&format!("{name}.gate"), &states, gate, owed)?;
+    let gate = activated(graph, name, &gate, *activation)?;
+    let signal = graph.linear(&format!("{name}.signal"), embedded, signal, None)?;
+    let (signal, owed) = graph.norm_before(&format!("{name}.signal.normed"), &signal, signal_norm.as_ref())?;
+    let passed = graph.op(&format!("{name}.product"), "Mul", &[&gate, &signal])?;
+    let output = graph.linear(&format!("{name}.output"), &passed, output, owed)?;
+    added(graph, name, norms, &output, stream)
+}
+
 /// H -> width, activated.
 fn inner(
     graph: &mut StaticGraph<'_>,
     name: &str,
     network: &FeedForward,
     states: &Value,
-    owed: Option<&crate::transformer::Norm>,
+    owed: Option<&Norm>,
 ) -> Result<Value> {
     let up = graph.linear(&format!("{name}.up"), states, &network.up, owed)?;
     let Some(gate) = &network.gate else { return activated(graph, name, &up, network.activation) };

@@ -5,12 +5,13 @@ use crate::error::Result;
 use crate::lowering::inputs::POSITION_IDS;
 use crate::lowering::onnx::builder::{GraphBuilder, Size, Value};
 use crate::lowering::onnx::proto::{AttributeProto, ElementType, TensorProto};
-use crate::transformer::{Embeddings, Matrix, Norm, NormKind, Positions, Vector};
+use crate::transformer::{Embeddings, Matrix, Norm, NormKind, Positions, Replaced, Vector};
 
 /// Looks the tokens up, adds and norms.
 pub fn embed(builder: &mut GraphBuilder, embeddings: &Embeddings, input_ids: &Value) -> Result<Value> {
     let size = embeddings.words.inputs;
-    let Embeddings { words, positions, token_type, scale, norm: how } = embeddings;
+    let Embeddings { replaced, words, positions, token_type, scale, norm: how } = embeddings;
+    let input_ids = &looked_up(builder, replaced.as_ref(), input_ids)?;
     if let (Some(positions), Some(norm)) = (positions, how)
         && let Norm { kind: NormKind::Layer, weight: Some(gamma), bias: Some(beta), .. } = norm
         && *scale == 1.0
@@ -46,6 +47,19 @@ pub fn embed(builder: &mut GraphBuilder, embeddings: &Embeddings, input_ids: &Va
         Some(how) => norm(builder, "embedded.normed", &sum, how, size),
         None => Ok(sum),
     }
+}
+
+/// The ids whose rows are taken: (B, L) -> (B, L).
+fn looked_up(builder: &mut GraphBuilder, replaced: Option<&Replaced>, input_ids: &Value) -> Result<Value> {
+    let mut ids = input_ids.clone();
+    let Some(Replaced { ids: placeholders, by }) = replaced else { return Ok(ids) };
+    let by = builder.scalar("replaced.by", ElementType::Int32, &by.to_le_bytes())?;
+    for id in placeholders {
+        let placeholder = builder.scalar(&format!("replaced.{id}"), ElementType::Int32, &id.to_le_bytes())?;
+        let found = builder.op(&format!("replaced.{id}.found"), "Equal", &[input_ids, &placeholder], &[])?;
+        ids = builder.op(&format!("replaced.{id}.ids"), "Where", &[&found, &by, &ids], &[])?;
+    }
+    Ok(ids)
 }
 
 /// Word + position + token type, then LayerNorm, in one operator.

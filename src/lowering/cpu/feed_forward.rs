@@ -28,7 +28,7 @@ pub fn feed_forward(builder: &mut GraphBuilder, path: &str, network: &FeedForwar
 }
 
 /// `activation(x + bias)`, in one operator where there is one.
-fn activated(
+pub fn activated(
     builder: &mut GraphBuilder,
     name: &str,
     x: Value,

@@ -5,6 +5,7 @@
 mod attention;
 mod embeddings;
 mod feed_forward;
+mod injection;
 mod linear;
 mod norms;
 mod pooling;
@@ -21,10 +22,12 @@ use crate::options::Arithmetic;
 use crate::transformer::Transformer;
 use attention::{Picked, Tables, attention};
 use feed_forward::feed_forward;
+use injection::injection;
 use linear::linear;
-use norms::{Stream, norm};
+use norms::Stream;
 
 const LAST_AXIS: i64 = -1;
+
 /// Writes the graph. Where a causal model pools its last token alone, only that one goes through the last layer.
 pub fn lower(network: &Transformer, modes: &[PoolingMode], weights: &Weights, arithmetic: Arithmetic) -> Result<Model> {
     let mut graph = GraphBuilder::new("ironvec", weights, arithmetic);
@@ -33,45 +36,42 @@ pub fn lower(network: &Transformer, modes: &[PoolingMode], weights: &Weights, ar
     let rows = Size::Symbol("B");
     let input_ids = builder.input(INPUT_IDS, ElementType::Int32, &[rows, Size::Symbol("L")])?;
     let tables = Tables::declare(builder, network)?;
-    let mut stream = Stream::new(embeddings::embed(builder, &network.embeddings, &input_ids)?, hidden);
+    let embedded = embeddings::embed(builder, &network.embeddings, &input_ids)?;
+    let mut stream = Stream::new(embedded.clone(), hidden);
     let last_alone = network.is_causal() && modes == [PoolingMode::LastToken];
     for (index, layer) in network.layers.iter().enumerate() {
         let path = |part: &str| format!("layers.{index}.{part}");
         let norms = &layer.attention_norms;
-        let states = match &norms.input {
-            Some(how) => stream.normed(builder, &path("normed"), how)?,
-            None => stream.sum(builder)?,
-        };
+        let states = stream.enter(builder, &path("normed"), norms)?;
         let picks = match last_alone && index + 1 == network.layers.len() {
             true => Some(Picked::declare(builder, &layer.attention)?),
             false => None,
         };
-        let mut attended = attention(builder, &tables, index, &layer.attention, &states, picks.as_ref())?;
+        let attended = attention(builder, &tables, index, &layer.attention, &states, picks.as_ref())?;
         if let Some(picks) = &picks {
             // From here on only the pooled token matters: its residual, its feed-forward.
             stream.pick(builder, &picks.column)?;
         }
-        let mut bias = layer.attention.output.bias.as_ref();
-        if let Some(how) = &norms.output {
-            attended = norms::biased(builder, attended, bias.take())?;
-            attended = norm(builder, &path("attention.normed"), &attended, how, hidden)?;
-        }
-        stream.add(builder, attended, bias)?;
-        stream.renormed(builder, &path("attended"), norms.sum.as_ref())?;
+        let bias = layer.attention.output.bias.as_ref();
+        stream.leave(builder, [&path("attention.normed"), &path("attended")], attended, bias, norms)?;
 
         let norms = &layer.feed_forward_norms;
-        let states = match &norms.input {
-            Some(how) => stream.normed(builder, &path("attended.normed"), how)?,
-            None => stream.sum(builder)?,
-        };
-        let mut expanded = feed_forward(builder, &path("feed_forward"), &layer.feed_forward, &states)?;
-        let mut bias = layer.feed_forward.down.bias.as_ref();
-        if let Some(how) = &norms.output {
-            expanded = norms::biased(builder, expanded, bias.take())?;
-            expanded = norm(builder, &path("feed_forward.normed"), &expanded, how, hidden)?;
+        let states = stream.enter(builder, &path("attended.normed"), norms)?;
+        let expanded = feed_forward(builder, &path("feed_forward"), &layer.feed_forward, &states)?;
+        let bias = layer.feed_forward.down.bias.as_ref();
+        stream.leave(builder, [&path("feed_forward.normed"), &path("states")], expanded, bias, norms)?;
+
+        if let Some(how) = &layer.injection {
+            let embedded = match &picks {
+                Some(picks) => norms::picked(builder, "last.embedded", &embedded, &picks.column)?,
+                None => embedded.clone(),
+            };
+            let states = stream.enter(builder, &path("injection.input"), &how.norms)?;
+            let injected = injection(builder, &path("injection"), how, &embedded, &states)?;
+            let bias = how.output.bias.as_ref();
+            stream.leave(builder, [&path("injection.normed"), &path("injected")], injected, bias, &how.norms)?;
         }
-        stream.add(builder, expanded, bias)?;
-        stream.renormed(builder, &path("states"), norms.sum.as_ref())?;
+        stream.scale(builder, &path("scaled"), layer.scale.as_ref())?;
     }
     let mut states = match &network.last_norm {
         Some(how) => stream.normed(builder, "hidden_states", how)?,

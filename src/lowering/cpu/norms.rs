@@ -4,7 +4,7 @@ use super::LAST_AXIS;
 use crate::error::Result;
 use crate::lowering::onnx::builder::{GraphBuilder, Value};
 use crate::lowering::onnx::proto::AttributeProto;
-use crate::transformer::{Norm, NormKind, Vector};
+use crate::transformer::{BlockNorms, Norm, NormKind, Vector};
 
 /// A norm over the last axis, of this many numbers.
 pub fn norm(builder: &mut GraphBuilder, name: &str, x: &Value, norm: &Norm, size: usize) -> Result<Value> {
@@ -62,8 +62,7 @@ impl Stream {
         Stream { residual: start, added: None, size }
     }
 
-    /// Adds what a block puts out.
-    pub fn add(&mut self, builder: &mut GraphBuilder, value: Value, bias: Option<&Vector>) -> Result<()> {
+    fn add(&mut self, builder: &mut GraphBuilder, value: Value, bias: Option<&Vector>) -> Result<()> {
         self.sum(builder)?;
         self.added = Some((value, bias.cloned()));
         Ok(())
@@ -104,9 +103,43 @@ impl Stream {
     }
 
     /// Replaces the stream by its norm, where there is one.
-    pub fn renormed(&mut self, builder: &mut GraphBuilder, name: &str, how: Option<&Norm>) -> Result<()> {
+    fn renormed(&mut self, builder: &mut GraphBuilder, name: &str, how: Option<&Norm>) -> Result<()> {
         if let Some(how) = how {
             self.residual = self.normed(builder, name, how)?;
+        }
+        Ok(())
+    }
+
+    /// What a block reads.
+    pub fn enter(&mut self, builder: &mut GraphBuilder, name: &str, norms: &BlockNorms) -> Result<Value> {
+        match &norms.input {
+            Some(how) => self.normed(builder, name, how),
+            None => self.sum(builder),
+        }
+    }
+
+    /// Adds what a block puts out, without its last bias, and norms it and the sum where there are norms: their names.
+    pub fn leave(
+        &mut self,
+        builder: &mut GraphBuilder,
+        [normed, sum]: [&str; 2],
+        mut value: Value,
+        mut bias: Option<&Vector>,
+        norms: &BlockNorms,
+    ) -> Result<()> {
+        if let Some(how) = &norms.output {
+            value = biased(builder, value, bias.take())?;
+            value = norm(builder, normed, &value, how, self.size)?;
+        }
+        self.add(builder, value, bias)?;
+        self.renormed(builder, sum, norms.sum.as_ref())
+    }
+
+    /// Multiplies the stream by a number, where there is one.
+    pub fn scale(&mut self, builder: &mut GraphBuilder, name: &str, by: Option<&Vector>) -> Result<()> {
+        if let Some(by) = by {
+            let (sum, factor) = (self.sum(builder)?, builder.vector(by)?);
+            self.residual = builder.op(name, "Mul", &[&sum, &factor], &[])?;
         }
         Ok(())
     }
