@@ -142,6 +142,12 @@ def test_rotations_that_are_not_known(name, field, rope, tmp_path):
     refusal(name, tmp_path / "m", {field: rope}, without=("rope_scaling", "rope_parameters"))
 
 
+@pytest.mark.parametrize("name", ["gemma3", "modernbert"])
+def test_one_rotation_for_both_kinds_of_layers(name, tmp_path):
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}
+    refusal(name, tmp_path / "m", rope, "rope_parameters is", "full_attention and sliding_attention")
+
+
 @pytest.mark.parametrize("name", [*ROTATED, *OTHERS])
 def test_unknown_fields_that_are_set(name, tmp_path):
     for value in (True, 1, 0.5, "on", [1], {"a": 1}):

@@ -108,17 +108,10 @@ fn local_layers(config: &JsonFile, count: usize) -> Result<Vec<bool>> {
 fn rotations(config: &JsonFile, usual: Defaults) -> Result<Vec<Rotation>> {
     let global = Defaults { theta: config.positive_or("rope_theta", usual.theta)?, ..usual };
     let local = Defaults { theta: config.positive_or("rope_local_base_freq", 10_000.0)?, ..usual };
-    let nested = config.object("rope_parameters")?;
-    let of = |kind: &str, defaults: Defaults| -> Result<Rotation> {
-        match nested.as_ref().map(|all| all.object(kind)).transpose()?.flatten() {
-            Some(parameters) => rope::of(config, "rope_parameters", &parameters, defaults),
-            None => Ok(rope::plain(defaults)),
-        }
-    };
     let scaling = config.object("rope_scaling")?.filter(|rope| rope.fields().next().is_some());
     let first = match scaling {
         Some(scaling) => rope::of(config, "rope_scaling", &scaling, global)?,
-        None => of("full_attention", global)?,
+        None => rope::of_kind(config, "full_attention", global)?,
     };
-    Ok(vec![first, of("sliding_attention", local)?])
+    Ok(vec![first, rope::of_kind(config, "sliding_attention", local)?])
 }

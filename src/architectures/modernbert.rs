@@ -1,8 +1,6 @@
 //! `modernbert`: pre-norm, rotation, a gated network, local and global layers in turn. Source: transformers'
 //! modeling_modernbert.py, configuration_modernbert.py.
 
-use serde_json::Value;
-
 use super::encoder::{Encoder, pre_norm};
 use super::fields::{activation, head_size, layers, refuse_foreign, rows, width};
 use super::names::Names;
@@ -95,11 +93,5 @@ fn rotation(config: &JsonFile, kind: &str, old_theta: &str, defaults: Defaults) 
     let theta = config.positive_or(old_theta, defaults.theta)?;
     let defaults = Defaults { theta, ..defaults };
     config.refuse_present("rope_scaling")?;
-    match config.object("rope_parameters")?.map(|all| all.object(kind)).transpose()?.flatten() {
-        Some(parameters) => rope::of(config, "rope_parameters", &parameters, defaults),
-        None if config.get("rope_parameters").is_some_and(|all| all.get("rope_type").is_some_and(Value::is_string)) => {
-            Err(config.unsupported("rope_parameters", "an object for each of full_attention and sliding_attention"))
-        }
-        None => Ok(rope::plain(defaults)),
-    }
+    rope::of_kind(config, kind, defaults)
 }

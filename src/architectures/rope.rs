@@ -62,6 +62,18 @@ pub fn of(config: &JsonFile, field: &str, rope: &JsonFile, defaults: Defaults) -
     Ok(rotation)
 }
 
+/// The rotation of one kind of layer, which `rope_parameters` has an object for, or the default. Refused: one object for all
+/// kinds, which transformers would leave unread.
+pub fn of_kind(config: &JsonFile, kind: &str, defaults: Defaults) -> Result<Rotation> {
+    match config.object("rope_parameters")?.map(|all| all.object(kind)).transpose()?.flatten() {
+        Some(parameters) => of(config, "rope_parameters", &parameters, defaults),
+        None if config.get("rope_parameters").is_some_and(|all| all.get("rope_type").is_some_and(Value::is_string)) => {
+            Err(config.unsupported("rope_parameters", "an object for each of full_attention and sliding_attention"))
+        }
+        None => Ok(plain(defaults)),
+    }
+}
+
 /// Which of `count` layers `layer_types` calls sliding.
 pub fn sliding_layers(config: &JsonFile, count: usize) -> Result<Vec<bool>> {
     let refusal = || config.unsupported("layer_types", format!("{count} of \"full_attention\", \"sliding_attention\""));

@@ -2,7 +2,7 @@
 
 use super::{Matrix, Norm};
 
-/// Token ids to (tokens, H): `norm((word + position + type) · scale)`, projected.
+/// Token ids to (tokens, H): `norm((word + position + type) · scale)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embeddings {
     /// Token ids that are looked up as another.
