@@ -13,6 +13,7 @@ use crate::batches::pool;
 use crate::batches::prefix::Prefix;
 use crate::error::{Error, Result};
 use crate::interrupt::{Heed, proceed};
+use crate::kernels::processor::Choice;
 use crate::lowering::export::{self, ExportOptions};
 use crate::options::{Arithmetic, EncodeOptions, Encoded, LoadOptions, check, thread_count};
 use crate::sessions::open::open;
@@ -56,6 +57,7 @@ impl Embedder {
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let spec = Spec::read(folder, options.onnx_file.as_deref())?;
         let runtime = Runtime::load(&options.runtime_folders)?.with_copies(options.copies_weights);
+        let runtime = runtime.with_kernels(Choice::from_environment()?);
         let threads = thread_count(options.threads)?;
         let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
         plan.check_copies(options.copies_weights)?;

@@ -17,6 +17,7 @@ use crate::inspect::lean::{Fixed, drop_weights, everything_as_output, fix_dimens
 use crate::inspect::{TensorInfo, inspect};
 use crate::lowering::coreml::{self, StaticShape};
 use crate::lowering::cpu;
+use crate::lowering::onnx::builder::Operators;
 use crate::lowering::onnx::folding::FloatType;
 use crate::lowering::onnx::proto::ModelProto;
 use crate::options::Arithmetic;
@@ -89,7 +90,7 @@ fn graphs_of_folder(bytes: &[u8]) -> usize {
     };
     let on_cpu = [Arithmetic::Float32, Arithmetic::Int8]
         .into_iter()
-        .filter(|arithmetic| cpu::lower(network, &spec.pooling, weights, *arithmetic).is_ok());
+        .filter(|arithmetic| cpu::lower(network, &spec.pooling, weights, *arithmetic, Operators::Own).is_ok());
     let shape = StaticShape { rows: 1, length: spec.max_length.value.min(64), element: FloatType::Float16 };
     on_cpu.count() + usize::from(coreml::draft(network, &spec.pooling, weights, shape).is_ok())
 }

@@ -25,6 +25,7 @@ pub mod fuzzing;
 mod guard;
 mod inspect;
 mod interrupt;
+mod kernels;
 mod lowering;
 mod memory;
 mod options;

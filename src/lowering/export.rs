@@ -10,6 +10,7 @@ use crate::checkpoint::whole_file::folder_of;
 use crate::error::{Error, Result};
 use crate::lowering::coreml::{self, StaticShape};
 use crate::lowering::cpu;
+use crate::lowering::onnx::builder::Operators;
 use crate::lowering::onnx::files::{CACHE_KEY, Content, cache_key, is_external, write_model};
 use crate::lowering::onnx::folding::FloatType;
 use crate::lowering::onnx::proto::{ModelProto, StringStringEntryProto, TensorProto};
@@ -86,7 +87,7 @@ fn cpu_flavour(
     if options.dtype != "float32" {
         return Err(argument("dtype", format!("{:?}", options.dtype), "\"float32\" for the \"cpu\" flavour"));
     }
-    let model = cpu::lower(network, modes, weights, Arithmetic::Float32)?.proto;
+    let model = cpu::lower(network, modes, weights, Arithmetic::Float32, Operators::Usual)?.proto;
     let stored = |tensor: &TensorProto| {
         let entry = |key: &str| {
             let found = tensor.external_data.iter().find(|entry| entry.key == key);

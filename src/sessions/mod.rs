@@ -12,6 +12,7 @@ mod loops;
 pub mod onnx_file;
 pub mod onnx_inputs;
 pub mod open;
+mod operators;
 pub mod proof;
 pub mod provider;
 pub mod runtime;

@@ -41,7 +41,7 @@ fn open_checkpoint(
     threads: usize,
 ) -> Result<Box<dyn Session>> {
     let mut files = HeldFiles::new(weights.held_files()?, runtime.copies_weights())?;
-    let model = cpu::lower(network, &spec.pooling, weights, arithmetic)?;
+    let model = cpu::lower(network, &spec.pooling, weights, arithmetic, runtime.operators())?;
     let (nodes, bytes) = (model.node_count(), model.bytes());
     let matrices: Vec<Matrix> = model.quantized.iter().map(|weight| weight.matrix.clone()).collect();
     let quantized = quantize_all(weights, &matrices, threads)?;

@@ -17,9 +17,12 @@ use crate::checkpoint::held::Copy;
 use crate::checkpoint::windows_path::usual_form;
 use crate::ending::Turn;
 use crate::error::{Error, Result};
+use crate::kernels::processor::Choice;
+use crate::lowering::onnx::builder::Operators;
 use crate::lowering::onnx::folding::FloatType;
 use crate::memory;
 use crate::options::{FixedShapes, Provider};
+use crate::sessions::operators;
 
 /// Names a library file instead of the wheel's, as the `ort` crate's own users know it.
 const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -35,6 +38,7 @@ pub struct Runtime {
     version: String,
     cuda: bool,
     copies_weights: bool,
+    kernels: Choice,
 }
 
 impl Runtime {
@@ -61,7 +65,8 @@ impl Runtime {
             .map_err(|error| refusal(&error))?;
         environment.set_log_level(LogLevel::Error);
         let version = library_version(&library).unwrap_or_else(|| "unknown".to_owned());
-        let runtime = Runtime { environment, library, version, cuda: false, copies_weights: false };
+        let runtime =
+            Runtime { environment, library, version, cuda: false, copies_weights: false, kernels: Choice::OnnxRuntime };
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
@@ -78,12 +83,33 @@ impl Runtime {
 
     /// The same library, whose sessions run on the first NVIDIA GPU.
     pub fn on_cuda(&self) -> Self {
-        Runtime { cuda: true, ..self.clone() }
+        Runtime { cuda: true, kernels: Choice::OnnxRuntime, ..self.clone() }
     }
 
     /// The same library, whose sessions hold copies of their weights instead of mapping files.
     pub fn with_copies(&self, copies_weights: bool) -> Self {
         Runtime { copies_weights, ..self.clone() }
+    }
+
+    /// The same library, whose sessions compute with kernels of ours where they were chosen.
+    pub fn with_kernels(&self, kernels: Choice) -> Self {
+        Runtime { kernels, ..self.clone() }
+    }
+
+    /// Whose operators the graphs of its sessions may have.
+    pub fn operators(&self) -> Operators {
+        match self.kernels {
+            Choice::Kernels(_) => Operators::Own,
+            Choice::OnnxRuntime => Operators::Usual,
+        }
+    }
+
+    /// What the kernels of its sessions are written for, or whose they are.
+    pub fn kernels(&self) -> &'static str {
+        match self.kernels {
+            Choice::Kernels(path) => path.name(),
+            Choice::OnnxRuntime => "onnxruntime",
+        }
     }
 
     /// Whether sessions hold copies of their weights.
@@ -147,6 +173,10 @@ impl Runtime {
         let folder = utf8(data_folder)?;
         let mut builder = with_copies(self.builder(threads, GraphOptimizationLevel::Level1)?, copies)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+        match self.kernels {
+            Choice::Kernels(path) => builder = builder.with_operators(operators::domain(path)?)?,
+            Choice::OnnxRuntime => {}
+        }
         for initializer in given {
             builder = builder.with_external_initializer(initializer.name, initializer.value)?;
         }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{Draft, StaticShape};
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
-use crate::lowering::onnx::builder::{GraphBuilder, Size, Value, dims, external_data};
+use crate::lowering::onnx::builder::{GraphBuilder, Operators, Size, Value, dims, external_data};
 use crate::lowering::onnx::folding::{FloatType, Folded, Part, encode};
 use crate::lowering::onnx::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, TensorProto};
 use crate::options::Arithmetic;
@@ -28,7 +28,7 @@ pub struct StaticGraph<'w> {
 impl<'w> StaticGraph<'w> {
     /// An empty graph.
     pub fn new(weights: &'w Weights, shape: StaticShape) -> Self {
-        let builder = GraphBuilder::new("ironvec", weights, Arithmetic::Float32);
+        let builder = GraphBuilder::new("ironvec", weights, Arithmetic::Float32, Operators::Usual);
         StaticGraph { builder, weights, shape, folded: Vec::new(), integers: HashMap::new() }
     }
 

@@ -2,7 +2,7 @@
 
 use super::quantized;
 use crate::error::Result;
-use crate::lowering::onnx::builder::{GraphBuilder, Value};
+use crate::lowering::onnx::builder::{GraphBuilder, Operators, Value};
 use crate::lowering::onnx::proto::AttributeProto;
 use crate::options::Arithmetic;
 use crate::transformer::Matrix;
@@ -13,6 +13,11 @@ pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix
     match builder.arithmetic() {
         Arithmetic::Int8 => quantized::linear(builder, name, x, weight),
         Arithmetic::Float32 | Arithmetic::Float16 => {
+            // Where they lie, 16-bit weights are half of what ONNX Runtime would make of them.
+            if builder.operators() == Operators::Own && builder.is_narrow(weight)? {
+                let weight = builder.table(weight)?;
+                return builder.own(name, "Linear", &[x, &weight], &[]);
+            }
             let weight = builder.matrix(weight)?;
             builder.contrib(name, "FusedMatMul", &[x, &weight], &[AttributeProto::int("transB", 1)])
         }

@@ -15,7 +15,7 @@ use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;
 use crate::error::Result;
 use crate::lowering::inputs::{INPUT_IDS, OUTPUT};
-use crate::lowering::onnx::builder::{GraphBuilder, Size};
+use crate::lowering::onnx::builder::{GraphBuilder, Operators, Size};
 use crate::lowering::onnx::model::Model;
 use crate::lowering::onnx::proto::ElementType;
 use crate::options::Arithmetic;
@@ -29,8 +29,14 @@ use norms::Stream;
 const LAST_AXIS: i64 = -1;
 
 /// Writes the graph. Where a causal model pools its last token alone, only that one goes through the last layer.
-pub fn lower(network: &Transformer, modes: &[PoolingMode], weights: &Weights, arithmetic: Arithmetic) -> Result<Model> {
-    let mut graph = GraphBuilder::new("ironvec", weights, arithmetic);
+pub fn lower(
+    network: &Transformer,
+    modes: &[PoolingMode],
+    weights: &Weights,
+    arithmetic: Arithmetic,
+    operators: Operators,
+) -> Result<Model> {
+    let mut graph = GraphBuilder::new("ironvec", weights, arithmetic, operators);
     let builder = &mut graph;
     let hidden = network.hidden_size;
     let rows = Size::Symbol("B");

@@ -14,9 +14,20 @@ use crate::options::Arithmetic;
 
 /// ONNX Runtime's own operators (fused attention, skip + norm, …).
 pub const CONTRIB: &str = "com.microsoft";
+/// Operators of our own, registered with the sessions that we open.
+pub const OWN: &str = "ironvec";
 /// The standard operators' set. 20 is the newest that every supported ONNX Runtime has.
 const OPSET: i64 = 20;
 const IR_VERSION: i64 = 9;
+
+/// Whose operators a graph is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operators {
+    /// ONNX's and ONNX Runtime's: anybody can run it.
+    Usual,
+    /// Ours too, where they fit.
+    Own,
+}
 
 /// A tensor that flows through the graph, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +58,7 @@ pub enum Size {
 pub struct GraphBuilder<'w> {
     pub(super) weights: &'w Weights,
     arithmetic: Arithmetic,
+    operators: Operators,
     pub(super) graph: GraphProto,
     names: HashSet<String>,
     pub(super) quantized: Vec<QuantizedWeight>,
@@ -54,14 +66,19 @@ pub struct GraphBuilder<'w> {
 
 impl<'w> GraphBuilder<'w> {
     /// An empty graph.
-    pub fn new(name: &str, weights: &'w Weights, arithmetic: Arithmetic) -> Self {
+    pub fn new(name: &str, weights: &'w Weights, arithmetic: Arithmetic, operators: Operators) -> Self {
         let graph = GraphProto { name: name.to_owned(), ..Default::default() };
-        GraphBuilder { weights, arithmetic, graph, names: HashSet::new(), quantized: Vec::new() }
+        GraphBuilder { weights, arithmetic, operators, graph, names: HashSet::new(), quantized: Vec::new() }
     }
 
     /// What matrix products are computed in.
     pub fn arithmetic(&self) -> Arithmetic {
         self.arithmetic
+    }
+
+    /// Whose operators the graph may have.
+    pub fn operators(&self) -> Operators {
+        self.operators
     }
 
     pub(super) fn claim(&mut self, name: &str) -> Result<Value> {
@@ -103,6 +120,17 @@ impl<'w> GraphBuilder<'w> {
         attributes: &[AttributeProto],
     ) -> Result<Value> {
         self.node(CONTRIB, name, op_type, inputs, attributes)
+    }
+
+    /// A node of our own operators.
+    pub fn own(
+        &mut self,
+        name: &str,
+        op_type: &str,
+        inputs: &[&Value],
+        attributes: &[AttributeProto],
+    ) -> Result<Value> {
+        self.node(OWN, name, op_type, inputs, attributes)
     }
 
     fn node(
@@ -149,8 +177,10 @@ impl<'w> GraphBuilder<'w> {
     pub fn finish(self) -> Model {
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
         let mut opset_import = vec![opset("", OPSET)];
-        if self.graph.node.iter().any(|node| node.domain == CONTRIB) {
-            opset_import.push(opset(CONTRIB, 1));
+        for domain in [CONTRIB, OWN] {
+            if self.graph.node.iter().any(|node| node.domain == domain) {
+                opset_import.push(opset(domain, 1));
+            }
         }
         let proto = ModelProto {
             ir_version: IR_VERSION,
@@ -202,7 +232,7 @@ mod tests {
     #[test]
     fn a_name_given_twice_is_an_error() {
         let (_folder, weights) = weights_of(&[("w", &[2, 3])]);
-        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
+        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32, Operators::Usual);
         builder.filled("x", 1, 0.0).unwrap();
         let message = builder.integers("x", &[1]).unwrap_err().to_string();
         assert!(message.contains("the name `x` is given twice"), "{message}");
@@ -215,7 +245,7 @@ mod tests {
     #[test]
     fn weights_point_into_the_checkpoint() {
         let (_folder, weights) = weights_of(&[("a", &[4]), ("b", &[2, 3])]);
-        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
+        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32, Operators::Usual);
         let whole = Matrix::whole("b", [2, 3]);
         builder.matrix(&whole).unwrap();
         builder.matrix(&whole.part(1..2)).unwrap();
@@ -235,7 +265,7 @@ mod tests {
     #[test]
     fn a_wrong_shape_is_named() {
         let (_folder, weights) = weights_of(&[("a", &[4])]);
-        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32);
+        let mut builder = GraphBuilder::new("test", &weights, Arithmetic::Float32, Operators::Usual);
         let message = builder.vector(&Vector::whole("a", 5)).unwrap_err().to_string();
         assert!(message.contains("tensor `a`: found shape [4], expected shape [5]"), "{message}");
         let message = builder.vector(&Vector::whole("missing", 5)).unwrap_err().to_string();
