@@ -1,0 +1,34 @@
+//! The innermost product: a few rows of activations by a panel.
+
+use super::lanes::Lanes;
+
+/// Rows of a block at most: with two vectors of outputs, twelve sums, which is what 16 registers hold beside the operands.
+pub(super) const ROWS: usize = 6;
+
+/// The sums over `length` inputs, each added in the order of the inputs from 0 on.
+///
+/// # Safety
+/// [`Lanes`]'; `rows` are `ROWS` rows of `length` values, `stride` values apart; the panel has `length` inputs.
+#[inline(always)]
+pub(super) unsafe fn product<L: Lanes, const ROWS: usize>(
+    rows: *const f32,
+    stride: usize,
+    panel: *const f32,
+    length: usize,
+) -> [[L::Vector; 2]; ROWS] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[L::all(0.0); 2]; ROWS];
+        let mut weights = panel;
+        for input in 0..length {
+            let (left, right) = (L::load(weights), L::load(weights.add(L::WIDTH)));
+            weights = weights.add(2 * L::WIDTH);
+            for row in 0..ROWS {
+                let x = L::all(*rows.add(row * stride + input));
+                sums[row][0] = L::multiply_add(x, left, sums[row][0]);
+                sums[row][1] = L::multiply_add(x, right, sums[row][1]);
+            }
+        }
+        sums
+    }
+}

@@ -1,0 +1,36 @@
+//! The few vector operations that the kernels are written in, so that tiling and tails are one text for all processors.
+//!
+//! Implementations: [`portable`](super::portable), [`avx2`](super::avx2), [`avx512`](super::avx512). Their functions and
+//! the generic ones over them are `#[inline(always)]`: only so do they become part of the one `#[target_feature]`
+//! function that is called, and compile to the processor's instructions. No closures in between, for the same reason.
+
+/// Vectors of `WIDTH` float32.
+///
+/// # Safety
+/// Every function needs the processor's instructions, which a [`Path`](super::processor::Path) proves, and pointers to
+/// as many values as it reads or writes; none needs an alignment.
+pub(super) trait Lanes {
+    /// `WIDTH` values.
+    type Vector: Copy;
+    /// Values of a vector.
+    const WIDTH: usize;
+
+    /// All lanes the same.
+    unsafe fn all(value: f32) -> Self::Vector;
+    /// Reads `WIDTH` values.
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    /// Writes `WIDTH` values.
+    unsafe fn store(to: *mut f32, values: Self::Vector);
+    /// The sum, lane by lane.
+    unsafe fn add(left: Self::Vector, right: Self::Vector) -> Self::Vector;
+    /// `left · right + sum`, rounded once where the processor can.
+    unsafe fn multiply_add(left: Self::Vector, right: Self::Vector, sum: Self::Vector) -> Self::Vector;
+    /// Four words of 32 bits from each of `WIDTH` rows that lie `stride` bytes apart: word w of all rows in vector w.
+    unsafe fn words(from: *const u8, stride: usize) -> [Self::Vector; 4];
+    /// The bfloat16 in the lower, and in the upper, half of each word.
+    unsafe fn bfloat16(words: Self::Vector) -> [Self::Vector; 2];
+    /// The float16 in the lower, and in the upper, half of each word.
+    unsafe fn float16(words: Self::Vector) -> [Self::Vector; 2];
+    /// Asks for the cache line of an address that need not be mapped.
+    unsafe fn prefetch(from: *const u8);
+}

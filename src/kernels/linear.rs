@@ -1,0 +1,248 @@
+//! `Y = X·Wᵀ + bias` over weights that stay where and as they are; float32's results.
+//!
+//! Work is cut into items, some rows by some outputs, that any threads may run in any order. A sum is made of sums over
+//! [`CHUNK`] inputs, each added in the order of the inputs with one rounding per step, themselves added in their order, and
+//! the bias last. That holds on every path, for few rows and many, in every cut: a row's bits depend on nothing but the row,
+//! and processors with a fused multiply-add agree to the bit. Zeros' signs, infinities and NaN are those of these
+//! additions, denormal numbers are kept (where the thread does not flush them), and nothing is read outside the weights.
+
+use std::ops::Range;
+
+use super::block;
+use super::lanes::Lanes;
+use super::narrow;
+use super::panel::{CHUNK, Panel};
+use super::portable::Portable;
+use super::processor::{Instructions, Path};
+use super::rows::{Rows, RowsMut, Sums};
+use super::weights::{Bfloat16, Float16, Float32, Format, Stored, Weights};
+
+/// Up to so many rows, weights go through registers instead of a panel.
+const NARROW: usize = 12;
+
+/// Rows of an item at most: a chunk of them stays in the L2 cache while panels pass.
+const ROWS: usize = 192;
+
+/// Outputs of an item: a multiple of the outputs of a panel.
+const OUTPUTS: usize = 64;
+
+/// A product with a matrix of weights.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Linear<'a> {
+    weights: Weights<'a>,
+    bias: Option<&'a [f32]>,
+    path: Path,
+}
+
+/// One run of a product: rows and the room for their results, of the right shape.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    linear: Linear<'a>,
+    x: Rows<'a>,
+    y: RowsMut<'a>,
+    rows_per_item: usize,
+    outputs_per_item: usize,
+}
+
+impl<'a> Linear<'a> {
+    /// The product, or nothing where the bias is not one value per output.
+    pub(crate) fn new(weights: Weights<'a>, bias: Option<&'a [f32]>, path: Path) -> Option<Self> {
+        bias.is_none_or(|bias| bias.len() == weights.outputs()).then_some(Linear { weights, bias, path })
+    }
+
+    /// A run, or nothing where the shapes do not match.
+    pub(crate) fn call(&self, x: Rows<'a>, y: RowsMut<'a>) -> Option<Call<'a>> {
+        let matches = x.rows == y.rows && x.width == self.weights.inputs() && y.width == self.weights.outputs();
+        // Equal shares, so that no thread waits for the longest.
+        let shares = x.rows.div_ceil(ROWS).max(1);
+        let rows_per_item = x.rows.div_ceil(shares).next_multiple_of(block::ROWS).max(1);
+        let outputs_per_item = if x.rows <= NARROW { OUTPUTS / 2 } else { OUTPUTS };
+        matches.then_some(Call { linear: *self, x, y, rows_per_item, outputs_per_item })
+    }
+}
+
+impl Call<'_> {
+    /// Items of the run: numbers from 0 on.
+    pub(crate) fn items(&self) -> usize {
+        self.x.rows.div_ceil(self.rows_per_item) * self.y.width.div_ceil(self.outputs_per_item)
+    }
+
+    /// Computes an item; there is nothing in an item that does not exist.
+    ///
+    /// # Safety
+    /// No other thread runs the same item of the same run at the same time.
+    pub(crate) unsafe fn run(&self, item: usize) {
+        let across = self.y.width.div_ceil(self.outputs_per_item).max(1);
+        let share = |index: usize, each: usize, total: usize| {
+            let start = index.saturating_mul(each).min(total);
+            start..start.saturating_add(each).min(total)
+        };
+        let rows = share(item / across, self.rows_per_item, self.x.rows);
+        let outputs = share(item % across, self.outputs_per_item, self.y.width);
+        // SAFETY: the path is the proof of the instructions; rows and outputs are there; the caller's.
+        unsafe {
+            match self.linear.path.instructions() {
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx512 => avx512(self, rows, outputs),
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx2 => avx2(self, rows, outputs),
+                Instructions::Portable => item_of::<Portable>(self, rows, outputs),
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx2,fma,f16c")]
+unsafe fn avx512(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    // SAFETY: the caller's.
+    unsafe { item_of::<super::avx512::Avx512>(call, rows, outputs) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn avx2(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    // SAFETY: the caller's.
+    unsafe { item_of::<super::avx2::Avx2>(call, rows, outputs) }
+}
+
+#[inline(always)]
+unsafe fn item_of<L: Lanes>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    // SAFETY: the caller's; the format is the weights'.
+    unsafe {
+        match call.linear.weights.stored() {
+            Stored::Float32 => product::<L, Float32>(call, rows, outputs),
+            Stored::Float16 => product::<L, Float16>(call, rows, outputs),
+            Stored::Bfloat16 => product::<L, Bfloat16>(call, rows, outputs),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    // Outputs that fill no vector cannot be read several at once.
+    let whole = if rows.len() <= NARROW { outputs.len() - outputs.len() % L::WIDTH } else { 0 };
+    let middle = outputs.start + whole;
+    // SAFETY: the caller's.
+    unsafe {
+        if whole > 0 {
+            by_registers::<L, F>(call, rows.clone(), outputs.start..middle);
+        }
+        if middle < outputs.end {
+            by_panels::<L, F>(call, rows, middle..outputs.end);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn by_registers<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    for row in rows.clone().step_by(block::ROWS) {
+        for output in outputs.clone().step_by(L::WIDTH) {
+            // SAFETY: the caller's.
+            unsafe {
+                match rows.end - row {
+                    1 if F::BYTES == 2 => registers::<L, F, 1, 2>(call, row, output),
+                    2 if F::BYTES == 2 => registers::<L, F, 2, 2>(call, row, output),
+                    3 if F::BYTES == 2 => registers::<L, F, 3, 2>(call, row, output),
+                    1 => registers::<L, F, 1, 1>(call, row, output),
+                    2 => registers::<L, F, 2, 1>(call, row, output),
+                    3 => registers::<L, F, 3, 1>(call, row, output),
+                    4 => registers::<L, F, 4, 1>(call, row, output),
+                    5 => registers::<L, F, 5, 1>(call, row, output),
+                    _ => registers::<L, F, 6, 1>(call, row, output),
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn registers<L: Lanes, F: Format, const ROWS: usize, const CHUNKS: usize>(
+    call: &Call<'_>,
+    row: usize,
+    output: usize,
+) {
+    let weights = &call.linear.weights;
+    let mut input = 0;
+    // SAFETY: the caller's; chunks side by side are whole.
+    unsafe {
+        while input + CHUNKS * CHUNK <= weights.inputs() {
+            let x = call.x.at(row, input);
+            let sums = narrow::product::<L, F, ROWS, CHUNKS>(x, call.x.stride, weights, output, input, CHUNK);
+            for chunk in 0..CHUNKS {
+                let to = call.sums(input + chunk * CHUNK);
+                for offset in 0..ROWS {
+                    to.put::<L>(row + offset, output, sums[chunk][offset]);
+                }
+            }
+            input += CHUNKS * CHUNK;
+        }
+        while input < weights.inputs() {
+            let length = CHUNK.min(weights.inputs() - input);
+            let x = call.x.at(row, input);
+            let [sums] = narrow::product::<L, F, ROWS, 1>(x, call.x.stride, weights, output, input, length);
+            for offset in 0..ROWS {
+                call.sums(input).put::<L>(row + offset, output, sums[offset]);
+            }
+            input += CHUNK;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn by_panels<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    let weights = &call.linear.weights;
+    let mut panel = Panel::new();
+    for input in (0..weights.inputs()).step_by(CHUNK) {
+        let length = CHUNK.min(weights.inputs() - input);
+        for output in outputs.clone().step_by(2 * L::WIDTH) {
+            // SAFETY: the caller's.
+            unsafe {
+                panel.fill::<L, F>(weights, output, input, length);
+                for row in rows.clone().step_by(block::ROWS) {
+                    match rows.end - row {
+                        1 => panels::<L, 1>(call, row, output, input, &panel, length),
+                        2 => panels::<L, 2>(call, row, output, input, &panel, length),
+                        3 => panels::<L, 3>(call, row, output, input, &panel, length),
+                        4 => panels::<L, 4>(call, row, output, input, &panel, length),
+                        5 => panels::<L, 5>(call, row, output, input, &panel, length),
+                        _ => panels::<L, 6>(call, row, output, input, &panel, length),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn panels<L: Lanes, const ROWS: usize>(
+    call: &Call<'_>,
+    row: usize,
+    output: usize,
+    input: usize,
+    panel: &Panel,
+    length: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let sums = block::product::<L, ROWS>(call.x.at(row, input), call.x.stride, panel.start(), length);
+        let to = call.sums(input);
+        for offset in 0..ROWS {
+            for half in 0..2 {
+                let output = output + half * L::WIDTH;
+                if output < call.y.width {
+                    to.put::<L>(row + offset, output, sums[offset][half]);
+                }
+            }
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Where the sums of the chunk from `input` on go.
+    #[inline(always)]
+    fn sums(&self, input: usize) -> Sums<'_> {
+        let is_last = input + CHUNK >= self.linear.weights.inputs();
+        Sums { to: &self.y, bias: self.linear.bias, is_first: input == 0, is_last }
+    }
+}

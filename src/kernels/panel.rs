@@ -1,0 +1,76 @@
+//! A panel: the weights of two vectors of outputs by one chunk of the inputs, widened and turned so that the weights of
+//! one input lie side by side. It stays in the L1 cache while all rows run over it.
+
+use std::mem::MaybeUninit;
+
+use super::lanes::Lanes;
+use super::weights::{Format, Weights};
+
+/// Inputs of a panel at most, and of a sum before it is added to the others. A constant of the arithmetic: another one gives
+/// other bits.
+pub(super) const CHUNK: usize = 256;
+
+/// Room for a panel of the widest vectors.
+#[repr(align(64))]
+pub(super) struct Panel([MaybeUninit<f32>; 32 * CHUNK]);
+
+impl Panel {
+    /// Nothing in it yet.
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Panel([MaybeUninit::uninit(); 32 * CHUNK])
+    }
+
+    /// Its first value.
+    #[inline(always)]
+    pub(super) fn start(&self) -> *const f32 {
+        self.0.as_ptr().cast()
+    }
+
+    /// Fills it with `length` inputs from `input` on, of the outputs from `output` on; of outputs that are not there, with
+    /// zeros.
+    ///
+    /// # Safety
+    /// [`Lanes`]'; `F` is the weights' format; the inputs, at most `CHUNK`, and the first of the outputs are there.
+    #[inline(always)]
+    pub(super) unsafe fn fill<L: Lanes, F: Format>(
+        &mut self,
+        weights: &Weights<'_>,
+        output: usize,
+        input: usize,
+        length: usize,
+    ) {
+        let width = 2 * L::WIDTH;
+        let to = self.0.as_mut_ptr().cast::<f32>();
+        let stride = weights.stride();
+        let outputs = (weights.outputs() - output).min(width);
+        // 16 bytes of a row are read at once only where there are so many.
+        let turned = if outputs == width { length - length % F::STEP } else { 0 };
+        // SAFETY: whole steps of rows that are there; the panel has room for CHUNK inputs of `width` outputs.
+        unsafe {
+            for half in 0..2 {
+                let from = weights.at(output + (half * L::WIDTH).min(outputs - 1), input);
+                let to = to.add(half * L::WIDTH);
+                let mut at = 0;
+                while at < turned {
+                    if at * F::BYTES % 64 == 0 {
+                        for row in 0..L::WIDTH {
+                            L::prefetch(from.wrapping_add((width + row) * stride + at * F::BYTES));
+                        }
+                    }
+                    let columns = F::columns::<L>(L::words(from.add(at * F::BYTES), stride));
+                    for column in 0..F::STEP {
+                        L::store(to.add((at + column) * width), columns[column]);
+                    }
+                    at += F::STEP;
+                }
+            }
+            for at in turned..length {
+                for lane in 0..width {
+                    let value = if lane < outputs { F::one(weights.at(output + lane, input + at)) } else { 0.0 };
+                    to.add(at * width + lane).write(value);
+                }
+            }
+        }
+    }
+}

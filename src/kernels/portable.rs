@@ -1,0 +1,83 @@
+//! [`Lanes`] in plain Rust, eight at a time: every processor, and what the others are tested against.
+
+use half::f16;
+
+use super::lanes::Lanes;
+
+/// Plain Rust.
+pub(super) struct Portable;
+
+/// Where the compiler's target has no fused instruction, `mul_add` is a slow call into libm.
+const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
+impl Lanes for Portable {
+    type Vector = [f32; 8];
+    const WIDTH: usize = 8;
+
+    #[inline(always)]
+    unsafe fn all(value: f32) -> [f32; 8] {
+        [value; 8]
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> [f32; 8] {
+        // SAFETY: the trait's: 8 values.
+        unsafe { from.cast::<[f32; 8]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, values: [f32; 8]) {
+        // SAFETY: the trait's: room for 8 values.
+        unsafe { to.cast::<[f32; 8]>().write_unaligned(values) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(mut left: [f32; 8], right: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            left[lane] += right[lane];
+        }
+        left
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(left: [f32; 8], right: [f32; 8], mut sum: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            sum[lane] = match FUSED {
+                true => left[lane].mul_add(right[lane], sum[lane]),
+                false => left[lane] * right[lane] + sum[lane],
+            };
+        }
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn words(from: *const u8, stride: usize) -> [[f32; 8]; 4] {
+        let mut words = [[0.0; 8]; 4];
+        for lane in 0..8 {
+            // SAFETY: the trait's: 16 bytes of each of 8 rows.
+            let row = unsafe { from.add(lane * stride).cast::<[[u8; 4]; 4]>().read() };
+            for (word, bytes) in words.iter_mut().zip(row) {
+                word[lane] = f32::from_le_bytes(bytes);
+            }
+        }
+        words
+    }
+
+    #[inline(always)]
+    unsafe fn bfloat16(words: [f32; 8]) -> [[f32; 8]; 2] {
+        let bits = words.map(f32::to_bits);
+        [bits.map(|bits| f32::from_bits(bits << 16)), bits.map(|bits| f32::from_bits(bits & 0xffff_0000))]
+    }
+
+    #[inline(always)]
+    unsafe fn float16(words: [f32; 8]) -> [[f32; 8]; 2] {
+        let bits = words.map(f32::to_bits);
+        [
+            bits.map(|bits| f16::from_bits(bits as u16).to_f32()),
+            bits.map(|bits| f16::from_bits((bits >> 16) as u16).to_f32()),
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
+}

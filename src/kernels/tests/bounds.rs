@@ -1,0 +1,90 @@
+//! Nothing is read outside the weights: they end where memory ends.
+#![cfg(unix)]
+
+use std::ptr;
+
+use super::{ALL_STORED, numbers, product, stored};
+use crate::kernels::processor::Path;
+use crate::kernels::weights::{Stored, Weights};
+
+/// Memory between two pages that cannot be read.
+struct Fenced {
+    start: *mut u8,
+    page: usize,
+    length: usize,
+}
+
+impl Fenced {
+    fn new(room: usize) -> Self {
+        // SAFETY: a new mapping, checked; its first and last page are closed.
+        unsafe {
+            let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+            let length = room.next_multiple_of(page) + 2 * page;
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
+            let start = libc::mmap(ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(start, libc::MAP_FAILED);
+            assert_eq!(libc::mprotect(start, page, libc::PROT_NONE), 0);
+            assert_eq!(libc::mprotect(start.byte_add(length - page), page, libc::PROT_NONE), 0);
+            Fenced { start: start.cast(), page, length }
+        }
+    }
+
+    /// The bytes, right before the last page or right behind the first.
+    fn hold(&mut self, bytes: &[u8], at_end: bool) -> &[u8] {
+        let room = self.length - 2 * self.page;
+        assert!(bytes.len() <= room);
+        let offset = self.page + if at_end { room - bytes.len() } else { 0 };
+        // SAFETY: within the open pages.
+        unsafe {
+            let to = self.start.add(offset);
+            ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            std::slice::from_raw_parts(to, bytes.len())
+        }
+    }
+}
+
+impl Drop for Fenced {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made.
+        unsafe { libc::munmap(self.start.cast(), self.length) };
+    }
+}
+
+#[test]
+fn nothing_is_read_outside_the_weights() {
+    const SIZES: [usize; 9] = [1, 15, 16, 17, 31, 33, 63, 64, 65];
+    let mut fenced = Fenced::new(65 * 300 * 4);
+    for path in Path::possible() {
+        for kind in ALL_STORED {
+            for outputs in SIZES {
+                for inputs in SIZES.into_iter().chain([300]) {
+                    let (bytes, _) = stored(&numbers(outputs * inputs, 1), kind);
+                    for rows in [1, 3, 6, 13] {
+                        let x = numbers(rows * inputs, 2);
+                        let free = product(Weights::new(&bytes, kind, outputs, inputs).unwrap(), None, path, &x, rows);
+                        for at_end in [true, false] {
+                            let bytes = fenced.hold(&bytes, at_end);
+                            let weights = Weights::new(bytes, kind, outputs, inputs).unwrap();
+                            assert_eq!(product(weights, None, path, &x, rows), free);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_need_no_alignment() {
+    let (rows, outputs, inputs) = (13, 33, 70);
+    let x = numbers(rows * inputs, 3);
+    let (bytes, _) = stored(&numbers(outputs * inputs, 4), Stored::Float32);
+    for path in Path::possible() {
+        let aligned = product(Weights::new(&bytes, Stored::Float32, outputs, inputs).unwrap(), None, path, &x, rows);
+        for shift in [1, 2, 3] {
+            let shifted = [vec![0; shift], bytes.clone()].concat();
+            let weights = Weights::new(&shifted[shift..], Stored::Float32, outputs, inputs).unwrap();
+            assert_eq!(product(weights, None, path, &x, rows), aligned);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Tests of the kernels on every path of this processor, and what they share.
+
+mod bounds;
+mod linear;
+mod speed;
+
+use half::{bf16, f16};
+
+use super::linear::Linear;
+use super::processor::Path;
+use super::rows::{Rows, RowsMut};
+use super::weights::{Stored, Weights};
+
+const ALL_STORED: [Stored; 3] = [Stored::Float32, Stored::Float16, Stored::Bfloat16];
+
+/// Numbers from -1 to 1 that are the same in each run.
+fn numbers(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Numbers as a checkpoint stores them, and what they are after rounding.
+fn stored(values: &[f32], stored: Stored) -> (Vec<u8>, Vec<f32>) {
+    let mut bytes = Vec::new();
+    let mut rounded = Vec::new();
+    for &value in values {
+        match stored {
+            Stored::Float32 => {
+                bytes.extend(value.to_le_bytes());
+                rounded.push(value);
+            }
+            Stored::Float16 => {
+                bytes.extend(f16::from_f32(value).to_le_bytes());
+                rounded.push(f16::from_f32(value).to_f32());
+            }
+            Stored::Bfloat16 => {
+                bytes.extend(bf16::from_f32(value).to_le_bytes());
+                rounded.push(bf16::from_f32(value).to_f32());
+            }
+        }
+    }
+    (bytes, rounded)
+}
+
+/// All items, one after the other, the last first.
+fn product(weights: Weights<'_>, bias: Option<&[f32]>, path: Path, x: &[f32], rows: usize) -> Vec<f32> {
+    let mut y = vec![f32::NAN; rows * weights.outputs()];
+    let linear = Linear::new(weights, bias, path).unwrap();
+    let (inputs, outputs) = (weights.inputs(), weights.outputs());
+    let x = Rows::new(x, rows, inputs, inputs).unwrap();
+    let call = linear.call(x, RowsMut::new(&mut y, rows, outputs, outputs).unwrap()).unwrap();
+    for item in (0..call.items()).rev() {
+        // SAFETY: one thread.
+        unsafe { call.run(item) };
+    }
+    y
+}
+
+/// Whether a path rounds a multiplication and its addition once.
+fn is_fused(path: Path) -> bool {
+    path != Path::portable() || cfg!(any(target_arch = "aarch64", target_feature = "fma"))
+}
