@@ -36,6 +36,33 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn multiply(left: __m256, right: __m256) -> __m256 {
+        // SAFETY: the trait's.
+        unsafe { _mm256_mul_ps(left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn larger(left: __m256, right: __m256) -> __m256 {
+        // SAFETY: the trait's.
+        unsafe { _mm256_max_ps(left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(exponents: __m256) -> __m256 {
+        // SAFETY: the trait's.
+        unsafe {
+            let exponents = _mm256_slli_epi32::<23>(_mm256_castps_si256(exponents));
+            _mm256_castsi256_ps(_mm256_add_epi32(exponents, _mm256_set1_epi32(0x3f80_0000)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn zero_below(x: __m256, least: f32, value: __m256) -> __m256 {
+        // SAFETY: the trait's.
+        unsafe { _mm256_andnot_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(x, _mm256_set1_ps(least)), value) }
+    }
+
+    #[inline(always)]
     unsafe fn multiply_add(left: __m256, right: __m256, sum: __m256) -> __m256 {
         // SAFETY: the trait's.
         unsafe { _mm256_fmadd_ps(left, right, sum) }

@@ -36,6 +36,33 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn multiply(left: __m512, right: __m512) -> __m512 {
+        // SAFETY: the trait's.
+        unsafe { _mm512_mul_ps(left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn larger(left: __m512, right: __m512) -> __m512 {
+        // SAFETY: the trait's.
+        unsafe { _mm512_max_ps(left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(exponents: __m512) -> __m512 {
+        // SAFETY: the trait's.
+        unsafe {
+            let exponents = _mm512_slli_epi32::<23>(_mm512_castps_si512(exponents));
+            _mm512_castsi512_ps(_mm512_add_epi32(exponents, _mm512_set1_epi32(0x3f80_0000)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn zero_below(x: __m512, least: f32, value: __m512) -> __m512 {
+        // SAFETY: the trait's.
+        unsafe { _mm512_maskz_mov_ps(!_mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, _mm512_set1_ps(least)), value) }
+    }
+
+    #[inline(always)]
     unsafe fn multiply_add(left: __m512, right: __m512, sum: __m512) -> __m512 {
         // SAFETY: the trait's.
         unsafe { _mm512_fmadd_ps(left, right, sum) }

@@ -8,12 +8,14 @@ pub(super) const ROWS: usize = 6;
 /// The sums over `length` inputs, each added in the order of the inputs from 0 on.
 ///
 /// # Safety
-/// [`Lanes`]'; `rows` are `ROWS` rows of `length` values, `stride` values apart; the panel has `length` inputs.
+/// [`Lanes`]'; `rows` are `ROWS` rows of `length` values, `stride` values apart; the panel has `length` inputs, each two
+/// vectors, `panel_stride` values apart.
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes, const ROWS: usize>(
     rows: *const f32,
     stride: usize,
     panel: *const f32,
+    panel_stride: usize,
     length: usize,
 ) -> [[L::Vector; 2]; ROWS] {
     // SAFETY: the caller's.
@@ -22,7 +24,7 @@ pub(super) unsafe fn product<L: Lanes, const ROWS: usize>(
         let mut weights = panel;
         for input in 0..length {
             let (left, right) = (L::load(weights), L::load(weights.add(L::WIDTH)));
-            weights = weights.add(2 * L::WIDTH);
+            weights = weights.wrapping_add(panel_stride);
             for row in 0..ROWS {
                 let x = L::all(*rows.add(row * stride + input));
                 sums[row][0] = L::multiply_add(x, left, sums[row][0]);

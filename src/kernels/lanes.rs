@@ -23,6 +23,14 @@ pub(super) trait Lanes {
     unsafe fn store(to: *mut f32, values: Self::Vector);
     /// The sum, lane by lane.
     unsafe fn add(left: Self::Vector, right: Self::Vector) -> Self::Vector;
+    /// The product, lane by lane.
+    unsafe fn multiply(left: Self::Vector, right: Self::Vector) -> Self::Vector;
+    /// The larger, lane by lane; of NaN and another, either.
+    unsafe fn larger(left: Self::Vector, right: Self::Vector) -> Self::Vector;
+    /// 2^n, where n, from -126 to 127, is in the lowest 9 bits of each lane and the next 14 are 0.
+    unsafe fn power_of_two(exponents: Self::Vector) -> Self::Vector;
+    /// `value`, or 0 in the lanes where `x` is less than `least`.
+    unsafe fn zero_below(x: Self::Vector, least: f32, value: Self::Vector) -> Self::Vector;
     /// `left · right + sum`, rounded once where the processor can.
     unsafe fn multiply_add(left: Self::Vector, right: Self::Vector, sum: Self::Vector) -> Self::Vector;
     /// Four words of 32 bits from each of `WIDTH` rows that lie `stride` bytes apart: word w of all rows in vector w.

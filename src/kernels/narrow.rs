@@ -2,8 +2,8 @@
 //! registers into the sums. Each sum is added in the order of [`block::product`](super::block::product).
 //!
 //! One sum is a chain of dependent additions, so chunks of the inputs run side by side. Outputs side by side would do as
-//! well, but where rows lie a multiple of 4 KiB apart they drive each other out of the L1 cache; four chunks of float32 do
-//! so too, and were slower than two.
+//! well, but where rows lie a multiple of 4 KiB apart they drive each other out of the L1 cache; so do four chunks, and two of
+//! float32, which wants one.
 
 use super::lanes::Lanes;
 use super::panel::CHUNK;

@@ -4,6 +4,7 @@
 use std::mem::MaybeUninit;
 
 use super::lanes::Lanes;
+use super::rows::Rows;
 use super::weights::{Format, Weights};
 
 /// Inputs of a panel at most, and of a sum before it is added to the others. A constant of the arithmetic: another one gives
@@ -44,13 +45,14 @@ impl Panel {
         let to = self.0.as_mut_ptr().cast::<f32>();
         let stride = weights.stride();
         let outputs = (weights.outputs() - output).min(width);
-        // 16 bytes of a row are read at once only where there are so many.
-        let turned = if outputs == width { length - length % F::STEP } else { 0 };
         // SAFETY: whole steps of rows that are there; the panel has room for CHUNK inputs of `width` outputs.
         unsafe {
             for half in 0..2 {
-                let from = weights.at(output + (half * L::WIDTH).min(outputs - 1), input);
-                let to = to.add(half * L::WIDTH);
+                let outputs = outputs.saturating_sub(half * L::WIDTH).min(L::WIDTH);
+                let output = output + if outputs > 0 { half * L::WIDTH } else { 0 };
+                let (from, to) = (weights.at(output, input), to.add(half * L::WIDTH));
+                // 16 bytes of a row are read at once only where there are so many.
+                let turned = if outputs == L::WIDTH { length - length % F::STEP } else { 0 };
                 let mut at = 0;
                 while at < turned {
                     if at * F::BYTES % 64 == 0 {
@@ -64,11 +66,29 @@ impl Panel {
                     }
                     at += F::STEP;
                 }
+                for at in turned..length {
+                    for lane in 0..L::WIDTH {
+                        let value = if lane < outputs { F::one(from.add(lane * stride + at * F::BYTES)) } else { 0.0 };
+                        to.add(at * width + lane).write(value);
+                    }
+                }
             }
-            for at in turned..length {
-                for lane in 0..width {
-                    let value = if lane < outputs { F::one(weights.at(output + lane, input + at)) } else { 0.0 };
-                    to.add(at * width + lane).write(value);
+        }
+    }
+
+    /// Fills it with `length` rows of the columns that are left from `column` on, fewer than fill it, and zeros.
+    ///
+    /// # Safety
+    /// [`Lanes`]'; the rows, at most `CHUNK`, and the first column are there.
+    #[inline(always)]
+    pub(super) unsafe fn copy<L: Lanes>(&mut self, rows: &Rows<'_>, row: usize, column: usize, length: usize) {
+        let to = self.0.as_mut_ptr().cast::<f32>();
+        for at in 0..length {
+            for lane in 0..2 * L::WIDTH {
+                // SAFETY: rows and columns that are there; the panel has room for them.
+                unsafe {
+                    let value = if column + lane < rows.width { *rows.at(row + at, column + lane) } else { 0.0 };
+                    to.add(at * 2 * L::WIDTH + lane).write(value);
                 }
             }
         }

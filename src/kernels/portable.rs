@@ -40,6 +40,35 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn multiply(mut left: [f32; 8], right: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            left[lane] *= right[lane];
+        }
+        left
+    }
+
+    #[inline(always)]
+    unsafe fn larger(mut left: [f32; 8], right: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            left[lane] = if left[lane] > right[lane] { left[lane] } else { right[lane] };
+        }
+        left
+    }
+
+    #[inline(always)]
+    unsafe fn power_of_two(exponents: [f32; 8]) -> [f32; 8] {
+        exponents.map(|exponent| f32::from_bits((exponent.to_bits() << 23).wrapping_add(0x3f80_0000)))
+    }
+
+    #[inline(always)]
+    unsafe fn zero_below(x: [f32; 8], least: f32, mut value: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            value[lane] = if x[lane] < least { 0.0 } else { value[lane] };
+        }
+        value
+    }
+
+    #[inline(always)]
     unsafe fn multiply_add(left: [f32; 8], right: [f32; 8], mut sum: [f32; 8]) -> [f32; 8] {
         for lane in 0..8 {
             sum[lane] = match FUSED {

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 
 use super::lanes::Lanes;
+use super::rows::Rows;
 
 /// What a weight is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +33,23 @@ pub(crate) struct Weights<'a> {
     stored: Stored,
     outputs: usize,
     inputs: usize,
+    /// Bytes from one output's weights to the next's.
+    stride: usize,
 }
 
 impl<'a> Weights<'a> {
     /// The matrix, or nothing where it is empty or the bytes are not exactly those of the shape.
     pub(crate) fn new(bytes: &'a [u8], stored: Stored, outputs: usize, inputs: usize) -> Option<Self> {
         let expected = outputs.checked_mul(inputs)?.checked_mul(stored.bytes())?;
-        (expected > 0 && bytes.len() == expected).then_some(Weights { bytes, stored, outputs, inputs })
+        let stride = inputs * stored.bytes();
+        (expected > 0 && bytes.len() == expected).then_some(Weights { bytes, stored, outputs, inputs, stride })
+    }
+
+    /// Rows of float32, such as keys.
+    pub(super) fn of_rows(rows: Rows<'a>) -> Self {
+        // SAFETY: any float32 is four bytes.
+        let bytes = unsafe { std::slice::from_raw_parts(rows.values.as_ptr().cast(), size_of_val(rows.values)) };
+        Weights { bytes, stored: Stored::Float32, outputs: rows.rows, inputs: rows.width, stride: rows.stride * 4 }
     }
 
     /// What a weight is stored as.
@@ -58,7 +69,7 @@ impl<'a> Weights<'a> {
 
     /// Bytes from one output's weights to the next's.
     pub(super) fn stride(&self) -> usize {
-        self.inputs * self.stored.bytes()
+        self.stride
     }
 
     /// Where the weight of an output and an input lies.

@@ -1,5 +1,6 @@
 //! Tests of the kernels on every path of this processor, and what they share.
 
+mod attention;
 mod bounds;
 mod linear;
 mod speed;
@@ -13,12 +14,14 @@ use super::weights::{Stored, Weights};
 
 const ALL_STORED: [Stored; 3] = [Stored::Float32, Stored::Float16, Stored::Bfloat16];
 
-/// Numbers from -1 to 1 that are the same in each run.
+/// Numbers from -1 to 1 that are the same in each run (splitmix64).
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut state = seed << 32;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
     };
     (0..count).map(|_| next()).collect()
 }
