@@ -23,10 +23,10 @@ pub(crate) struct Sight<'a> {
     pub(crate) scale: f32,
     /// Positions of each row that are no padding.
     pub(crate) lengths: &'a [usize],
-    /// No key after the query.
-    pub(crate) is_causal: bool,
-    /// No key farther than this on either side.
-    pub(crate) window: Option<usize>,
+    /// No key farther before the query than this.
+    pub(crate) back: Option<usize>,
+    /// No key farther after the query than this; 0: causal.
+    pub(crate) ahead: Option<usize>,
     /// Added to the scores: (heads, 2 · positions - 1), at `positions - 1 + key - query`; not with a prefix.
     pub(crate) relative: Option<&'a [f32]>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Attention<'a> {
 unsafe impl Sync for Attention<'_> {}
 
 impl<'a> Attention<'a> {
-    /// The run, or nothing where shapes do not match. Several heads of queries in turn share one of keys and values, and a
+    /// The run, or nothing where shapes do not match. Where a row has one query and more keys, it is that of its last position. Several heads of queries in turn share one of keys and values, and a
     /// head's size is at most 256.
     pub(crate) fn new(
         queries: Heads<'a>,
@@ -60,6 +60,7 @@ impl<'a> Attention<'a> {
     ) -> Option<Self> {
         let Extent { rows, positions, heads, size } = queries.extent;
         let shared = own.0.extent.heads;
+        let own_positions = own.0.extent.positions;
         let is_pair = |(keys, values): (Heads<'_>, Heads<'_>), count: usize| {
             [keys.extent, values.extent]
                 .iter()
@@ -69,10 +70,11 @@ impl<'a> Attention<'a> {
         let matches = (1..=CHUNK).contains(&size)
             && shared > 0
             && heads % shared == 0
-            && is_pair(own, positions)
+            && is_pair(own, own_positions)
+            && (positions == own_positions || positions == 1 && sight.relative.is_none())
             && prefix.is_none_or(|prefix| is_pair(prefix, prefix_positions))
             && sight.lengths.len() == rows
-            && sight.lengths.iter().all(|&length| length <= positions)
+            && sight.lengths.iter().all(|&length| length <= own_positions)
             && sight
                 .relative
                 .is_none_or(|table| prefix_positions == 0 && table.len() == heads * (2 * positions).saturating_sub(1))
@@ -108,14 +110,19 @@ impl<'a> Attention<'a> {
         }
     }
 
+    /// The position of a row's first query.
+    fn first_query(&self, row: usize) -> usize {
+        let keys = self.segments[1].map_or(0, |(keys, _)| keys.extent.positions);
+        if self.queries.extent.positions == keys { 0 } else { self.sight.lengths[row].saturating_sub(1) }
+    }
+
     /// The keys of a segment that a query sees.
     fn seen(&self, row: usize, query: usize, segment: usize) -> Range<usize> {
         let before = self.segments[0].map_or(0, |(keys, _)| keys.extent.positions);
         let (offset, end) = if segment == 0 { (0, before) } else { (before, self.sight.lengths[row]) };
-        let query = before + query;
-        let reach = self.sight.window.unwrap_or(usize::MAX);
-        let last = if self.sight.is_causal { query } else { query.saturating_add(reach) };
-        let start = query.saturating_sub(reach).saturating_sub(offset).min(end);
+        let query = before + self.first_query(row) + query;
+        let last = query.saturating_add(self.sight.ahead.unwrap_or(usize::MAX));
+        let start = query.saturating_sub(self.sight.back.unwrap_or(usize::MAX)).saturating_sub(offset).min(end);
         start..last.saturating_add(1).saturating_sub(offset).clamp(start, end)
     }
 }
@@ -144,7 +151,7 @@ unsafe fn item_of<L: Lanes>(attention: &Attention<'_>, item: usize) {
     let base = attention.context.wrapping_add(attention.layout.start(row, head));
     let context = |query: usize| base.wrapping_add((first + query) * attention.layout.position);
     let present = positions.min(first + QUERIES) - first;
-    let count = length.clamp(first, first + present) - first;
+    let count = length.saturating_sub(attention.first_query(row)).clamp(first, first + present) - first;
     let mut state = State::new();
     let mut panel = Panel::new();
     // SAFETY: the caller's; the shapes were checked.

@@ -15,7 +15,8 @@ pub const MASK_BIAS: &str = "mask_bias";
 pub const POOL_WEIGHTS: &str = "pool_weights";
 /// (B, L, 1) float: 0 for a token that the maximum sees, -inf or a large negative number else. With `max` pooling.
 pub const POOL_BIAS: &str = "pool_bias";
-/// (L, L) int32: the bucket of the distance from each query to each key. With a relative bias.
+/// (L, L) int32: the bucket of the distance from each query to each key; for our own operators (2·L - 1), of the distances
+/// from the last token's to the first to the reverse. With a relative bias.
 pub const RELATIVE_BUCKETS: &str = "relative_buckets";
 /// (2) int64: P and L. Causal models alone, as all below.
 pub const SCORE_SIZES: &str = "score_sizes";

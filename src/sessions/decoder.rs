@@ -19,12 +19,14 @@ use crate::checkpoint::pooling::PoolingMode;
 use crate::ending::{self, Turn};
 use crate::error::{Error, Result};
 use crate::lowering::inputs::{self, OUTPUT};
+use crate::lowering::onnx::builder::Operators;
 use crate::transformer::{Attention, Layer, Transformer};
 
 /// A causal model, ready to run.
 pub struct DecoderSession {
     session: SharedSession,
     network: Arc<Transformer>,
+    operators: Operators,
     facts: Facts,
     last_token_alone: bool,
     prefixes: PrefixStore,
@@ -40,10 +42,11 @@ struct Sizes {
 
 impl DecoderSession {
     /// Takes over a session on a synthesised decoder graph.
-    pub fn new(session: ort::session::Session, network: Arc<Transformer>, facts: Facts) -> Self {
+    pub fn new(session: ort::session::Session, network: Arc<Transformer>, operators: Operators, facts: Facts) -> Self {
         DecoderSession {
             session: SharedSession::new(session),
             network,
+            operators,
             last_token_alone: facts.pooling == [PoolingMode::LastToken],
             facts,
             prefixes: PrefixStore::default(),
@@ -129,7 +132,7 @@ impl DecoderSession {
             return Err(Error::Interrupted);
         }
         let failed = inference_error(batch);
-        let frame = Frame::of(&self.network, batch, past.tokens.len());
+        let frame = Frame::of(&self.network, self.operators, batch, past.tokens.len());
         let sizes = self.sizes(batch, past.tokens.len(), captured);
         let arguments = self.arguments(batch, past, (&frame, &sizes), pooling).map_err(failed)?;
         let mut wanted = OutputSelector::no_default();
@@ -156,7 +159,11 @@ impl DecoderSession {
             score_sizes: [past as i64, batch.length as i64],
             capture: [1, captured as i64],
             last_index: last.clone().map(|index| index as i64).collect(),
-            last_bias: if self.last_token_alone { last.flat_map(row).collect() } else { Vec::new() },
+            last_bias: if self.last_token_alone && self.operators == Operators::Usual {
+                last.flat_map(row).collect()
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -171,12 +178,17 @@ impl DecoderSession {
         let mut list = Arguments::new();
         argument(&mut list, inputs::INPUT_IDS, &[rows, length], &batch.input_ids)?;
         frame.arguments(&mut list, batch, past.tokens.len())?;
-        argument(&mut list, inputs::SCORE_SIZES, &[2], &sizes.score_sizes)?;
+        match self.operators {
+            Operators::Usual => argument(&mut list, inputs::SCORE_SIZES, &[2], &sizes.score_sizes)?,
+            Operators::Own => argument(&mut list, inputs::ATTENTION_MASK, &[rows, length], &batch.attention_mask)?,
+        }
         argument(&mut list, inputs::CAPTURE, &[2], &sizes.capture)?;
         if self.last_token_alone {
-            let group = sizes.last_bias.len() / (rows * total).max(1);
             argument(&mut list, inputs::LAST_INDEX, &[rows, 1], &sizes.last_index)?;
-            argument(&mut list, inputs::LAST_BIAS, &[rows, 1, group, total], &sizes.last_bias)?;
+            if self.operators == Operators::Usual {
+                let group = sizes.last_bias.len() / (rows * total).max(1);
+                argument(&mut list, inputs::LAST_BIAS, &[rows, 1, group, total], &sizes.last_bias)?;
+            }
         } else if let Some(pooling) = pooling {
             pooling_arguments(&mut list, batch, pooling)?;
         }

@@ -12,19 +12,21 @@ use crate::batches::plan::PaddedBatch;
 use crate::batches::pool;
 use crate::error::Result;
 use crate::lowering::inputs::{self, OUTPUT};
+use crate::lowering::onnx::builder::Operators;
 use crate::transformer::Transformer;
 
 /// A model that looks both ways, ready to run.
 pub struct EncoderSession {
     session: SharedSession,
     network: Arc<Transformer>,
+    operators: Operators,
     facts: Facts,
 }
 
 impl EncoderSession {
     /// Takes over a session on a synthesised encoder graph, which puts out (B, P, H) of P pooled vectors.
-    pub fn new(session: ort::session::Session, network: Arc<Transformer>, facts: Facts) -> Self {
-        EncoderSession { session: SharedSession::new(session), network, facts }
+    pub fn new(session: ort::session::Session, network: Arc<Transformer>, operators: Operators, facts: Facts) -> Self {
+        EncoderSession { session: SharedSession::new(session), network, operators, facts }
     }
 }
 
@@ -37,7 +39,7 @@ impl Session for EncoderSession {
         let failed = inference_error(batch);
         let shape = [batch.rows, batch.length];
         let pooling = pool::pooling_inputs(&self.facts.pooling, batch, call.skipped);
-        let frame = Frame::of(&self.network, batch, 0);
+        let frame = Frame::of(&self.network, self.operators, batch, 0);
         let mut arguments = Arguments::new();
         frame.arguments(&mut arguments, batch, 0).map_err(failed)?;
         argument(&mut arguments, inputs::INPUT_IDS, &shape, &batch.input_ids).map_err(failed)?;

@@ -4,6 +4,7 @@
 use super::arguments::{Arguments, argument};
 use crate::batches::plan::PaddedBatch;
 use crate::lowering::inputs::{self, UNSEEN};
+use crate::lowering::onnx::builder::Operators;
 use crate::transformer::{Reach, RelativeBias, Transformer};
 
 /// The tables of one run. P tokens of the prefix, L of the longest row, T = P + L.
@@ -13,7 +14,7 @@ pub struct Frame {
     rotations: Vec<[Vec<f32>; 2]>,
     /// (G·L, T); nothing where every query sees every key.
     visibilities: Vec<Option<Vec<f32>>>,
-    /// (L, L).
+    /// (L, L); for our own operators (2·L - 1).
     relative_buckets: Option<Vec<i32>>,
     /// (B, L).
     position_ids: Option<Vec<i32>>,
@@ -21,7 +22,7 @@ pub struct Frame {
 
 impl Frame {
     /// Works the tables out.
-    pub fn of(network: &Transformer, batch: &PaddedBatch, past: usize) -> Self {
+    pub fn of(network: &Transformer, operators: Operators, batch: &PaddedBatch, past: usize) -> Self {
         let (length, total) = (batch.length, past + batch.length);
         let rotations = network.rotations.iter().map(|rotation| {
             // transformers rounds position times frequency to float32 before it takes the cosine; so does this.
@@ -34,18 +35,19 @@ impl Frame {
             [turned(f32::cos), turned(f32::sin)]
         });
         let visibilities = network.visibilities().into_iter().map(|(reach, group)| {
-            let limited = reach != Reach::ALL;
+            let limited = reach != Reach::ALL && operators == Operators::Usual;
             limited.then(|| (past..total).flat_map(|query| seen(reach, query, total)).collect::<Vec<_>>().repeat(group))
         });
         let pairs = || (0..length).flat_map(|query| (0..length).map(move |key| (query, key)));
+        let distances = || (1 - length as i64..length as i64).map(|key| (0.max(-key) as usize, 0.max(key) as usize));
         let position_ids = network.embeddings.positions.as_ref().filter(|positions| positions.skipped.is_some());
         Frame {
             rotations: rotations.collect(),
             visibilities: visibilities.collect(),
-            relative_buckets: network
-                .relative_bias
-                .as_ref()
-                .map(|_| pairs().map(|(query, key)| RelativeBias::bucket(query, key) as i32).collect()),
+            relative_buckets: network.relative_bias.as_ref().map(|_| match operators {
+                Operators::Usual => pairs().map(|(query, key)| RelativeBias::bucket(query, key) as i32).collect(),
+                Operators::Own => distances().map(|(query, key)| RelativeBias::bucket(query, key) as i32).collect(),
+            }),
             position_ids: position_ids.map(|positions| {
                 let rows = batch.input_ids.chunks_exact(length.max(1)).zip(&batch.lengths);
                 let of_row = |(ids, tokens): (&[i32], &usize)| {
@@ -77,7 +79,9 @@ impl Frame {
             }
         }
         if let Some(buckets) = &self.relative_buckets {
-            argument(list, inputs::RELATIVE_BUCKETS, &[length, length], buckets)?;
+            let square = [length, length];
+            let shape = if buckets.len() == length * length { &square[..] } else { &[buckets.len()] };
+            argument(list, inputs::RELATIVE_BUCKETS, shape, buckets)?;
         }
         if let Some(ids) = &self.position_ids {
             argument(list, inputs::POSITION_IDS, &[batch.rows, length], ids)?;

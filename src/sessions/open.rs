@@ -64,7 +64,7 @@ fn open_checkpoint(
     };
     let network = Arc::clone(network);
     Ok(match network.is_causal() {
-        true => Box::new(DecoderSession::new(session, network, facts)),
-        false => Box::new(EncoderSession::new(session, network, facts)),
+        true => Box::new(DecoderSession::new(session, network, runtime.operators(), facts)),
+        false => Box::new(EncoderSession::new(session, network, runtime.operators(), facts)),
     })
 }

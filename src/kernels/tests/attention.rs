@@ -61,7 +61,8 @@ impl Case {
         let at = before + query;
         let (mut total, mut sum) = (0.0, 0.0);
         for key in 0..before + sight.lengths[row] {
-            let is_hidden = sight.is_causal && key > at || sight.window.is_some_and(|window| key.abs_diff(at) > window);
+            let is_hidden =
+                sight.ahead.is_some_and(|ahead| key > at + ahead) || sight.back.is_some_and(|back| key + back < at);
             if is_hidden {
                 continue;
             }
@@ -102,7 +103,8 @@ fn attention_is_that_of_float64() {
                 let relative = is_relative.then_some(case.table.as_slice());
                 // A score's error is float32's relative to |q||k|, so scores are kept to the size that models give them.
                 let scale = 2.0 / (size as f32).sqrt();
-                let sight = Sight { scale, lengths: &lengths, is_causal, window, relative };
+                let ahead = if is_causal { Some(0) } else { window };
+                let sight = Sight { scale, lengths: &lengths, back: window, ahead, relative };
                 let context = case.run(path, sight);
                 for (index, &found) in context.iter().enumerate() {
                     let (query, head) = (index / size / heads % positions, index / size % heads);
@@ -123,7 +125,8 @@ fn a_row_depends_on_neither_other_rows_nor_padding() {
     let lengths = [53, 101, 7];
     for path in Path::possible() {
         for (is_causal, window) in [(true, None), (false, None), (true, Some(20)), (false, Some(3))] {
-            let sight = Sight { scale: 2.0, lengths: &lengths, is_causal, window, relative: None };
+            let ahead = if is_causal { Some(0) } else { window };
+            let sight = Sight { scale: 2.0, lengths: &lengths, back: window, ahead, relative: None };
             let all = case.run(path, sight);
             for (row, &length) in lengths.iter().enumerate() {
                 let width = (heads + 2 * shared) * size;
@@ -144,7 +147,7 @@ fn a_row_depends_on_neither_other_rows_nor_padding() {
 fn padding_may_hold_anything_and_what_is_seen_shows() {
     let mut case = Case::new([1, 20, 1, 1, 8, 0], 40);
     for path in Path::possible() {
-        let sight = Sight { scale: 1.0, lengths: &[13], is_causal: false, window: None, relative: None };
+        let sight = Sight { scale: 1.0, lengths: &[13], back: None, ahead: None, relative: None };
         let clean = case.run(path, sight);
         let kept = case.packed.clone();
         case.packed[13 * 24..].fill(f32::NAN);
@@ -169,7 +172,7 @@ fn shapes_that_do_not_match_are_refused() {
     assert!(Heads::new(&values, Layout { row: usize::MAX, ..layout }, extent(3, 2, 2)).is_none());
     let heads = |rows, positions, heads| Heads::new(&values, layout, extent(rows, positions, heads)).unwrap();
     let is_taken = |keys, lengths: &[usize], relative, room| {
-        let sight = Sight { scale: 1.0, lengths, is_causal: false, window: None, relative };
+        let sight = Sight { scale: 1.0, lengths, back: None, ahead: None, relative };
         let mut context = vec![0.0; room];
         let path = Path::portable();
         Attention::new(heads(2, 2, 2), None, (keys, keys), sight, (&mut context, layout), path).is_some()
@@ -181,4 +184,43 @@ fn shapes_that_do_not_match_are_refused() {
     assert!(!is_taken(heads(2, 2, 2), &[2, 1], None, 31));
     assert!(!is_taken(heads(1, 2, 2), &[2, 1], None, 32));
     assert!(!is_taken(heads(2, 1, 2), &[2, 1], None, 32));
+}
+
+#[test]
+fn the_last_query_alone_has_the_bits_that_it_has_among_all() {
+    let (rows, positions, heads, shared, size, before) = (3, 101, 2, 1, 40, 70);
+    let case = Case::new([rows, positions, heads, shared, size, before], 40);
+    let (lengths, position) = ([53, 101, 7], (heads + 2 * shared) * size);
+    for path in Path::possible() {
+        for back in [None, Some(20)] {
+            let sight = Sight { scale: 2.0, lengths: &lengths, back, ahead: Some(0), relative: None };
+            let all = case.run(path, sight);
+            let last = |row: usize| (row * positions + lengths[row] - 1) * position;
+            let queries: Vec<f32> =
+                (0..rows).flat_map(|row| &case.packed[last(row)..][..heads * size]).copied().collect();
+            let layout = Layout { row: heads * size, position: heads * size, head: size };
+            let picked = Heads::new(&queries, layout, Extent { rows, positions: 1, heads, size }).unwrap();
+            let packed = Layout { row: positions * position, position, head: size };
+            let part = |start: usize| {
+                let extent = Extent { rows, positions, heads: shared, size };
+                Heads::new(&case.packed[start * size..], packed, extent).unwrap()
+            };
+            let prefix = [0, 1].map(|part| {
+                let layout = Layout { row: 0, position: size, head: before * size };
+                Heads::new(&case.prefix[part], layout, Extent { rows, positions: before, heads: shared, size }).unwrap()
+            });
+            let mut context = vec![f32::NAN; rows * heads * size];
+            let own = (part(heads), part(heads + shared));
+            let prefix = Some((prefix[0], prefix[1]));
+            let run = Attention::new(picked, prefix, own, sight, (&mut context, layout), path).unwrap();
+            for item in 0..run.items() {
+                // SAFETY: one thread.
+                unsafe { run.run(item) };
+            }
+            for row in 0..rows {
+                let among = &all[(row * positions + lengths[row] - 1) * heads * size..][..heads * size];
+                assert_eq!(&context[row * heads * size..][..heads * size], among, "{} row {row}", path.name());
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::{Tables, projection};
 use crate::error::Result;
 use crate::lowering::cpu::norms::{last_axis, picked};
 use crate::lowering::inputs;
-use crate::lowering::onnx::builder::{GraphBuilder, Size, Value};
+use crate::lowering::onnx::builder::{GraphBuilder, Operators, Size, Value};
 use crate::lowering::onnx::proto::{AttributeProto, ElementType};
 use crate::transformer::{Attention, Linear, Norm};
 
@@ -16,8 +16,8 @@ pub struct Picked {
     pub index: Value,
     /// (B, 1, 1): the same.
     pub column: Value,
-    /// (B, 1, G, T): what it sees.
-    pub bias: Value,
+    /// (B, 1, G, T): what it sees; our own operator knows.
+    pub bias: Option<Value>,
 }
 
 impl Picked {
@@ -26,7 +26,10 @@ impl Picked {
         let rows = Size::Symbol("B");
         let index = builder.input(inputs::LAST_INDEX, ElementType::Int64, &[rows, Size::Fixed(1)])?;
         let shape = [rows, Size::Fixed(1), Size::Fixed(attention.group()), Size::Symbol("T")];
-        let bias = builder.input(inputs::LAST_BIAS, ElementType::Float32, &shape)?;
+        let bias = match builder.operators() {
+            Operators::Usual => Some(builder.input(inputs::LAST_BIAS, ElementType::Float32, &shape)?),
+            Operators::Own => None,
+        };
         let axes = builder.sizes(&[2])?;
         let column = builder.op("last_index.column", "Unsqueeze", &[&index, &axes], &[])?;
         Ok(Picked { index, column, bias })
@@ -50,7 +53,8 @@ pub fn context(
     let (own, bias, positions) = match picks {
         Some(picks) => {
             let own = picked(builder, "last.states", states, &picks.column)?;
-            (own, picks.bias.clone(), picks.index.clone())
+            let bias = picks.bias.clone().unwrap_or_else(Value::absent);
+            (own, bias, picks.index.clone())
         }
         None => (states.clone(), tables.bias_of_groups(builder, attention)?, first.clone()),
     };
@@ -87,7 +91,8 @@ pub fn context(
             let own_scores = own_scores(builder, &name("scores.own"))?;
             let scores = builder.op(&name("scores"), "Concat", &[&past_scores, &own_scores], &[last_axis()])?;
             let weights = visible(builder, &scores)?;
-            let parts = [&weights, &prefix.score_sizes];
+            let sizes = prefix.score_sizes.clone().unwrap_or_else(Value::absent);
+            let parts = [&weights, &sizes];
             let past_weights = builder.op(&name("weights.past"), "Split", &parts, &[last_axis()])?;
             let own_weights = builder.further_output(&past_weights, "own")?;
             let from_past = builder.op(&name("context.past"), "MatMul", &[&past_weights, &past_value], &[])?;
@@ -127,7 +132,7 @@ fn swap_heads() -> AttributeProto {
 }
 
 /// A prefix's keys or values: one row for the whole batch.
-fn past(builder: &mut GraphBuilder, name: &str, attention: &Attention) -> Result<Value> {
+pub fn past(builder: &mut GraphBuilder, name: &str, attention: &Attention) -> Result<Value> {
     let (heads, size) = (Size::Fixed(attention.key_value_heads), Size::Fixed(attention.head_size));
     builder.input(name, ElementType::Float32, &[Size::Fixed(1), heads, Size::Symbol("P"), size])
 }

@@ -2,6 +2,7 @@
 //! one's bias. Which operators serve a layer is decided by its description alone: the most fused that fits.
 
 mod grouped;
+mod own;
 mod packed;
 mod projected;
 mod tables;
@@ -9,7 +10,7 @@ mod tables;
 use super::linear::linear;
 use super::norms::{biased, norm_of_heads};
 use crate::error::Result;
-use crate::lowering::onnx::builder::{GraphBuilder, Value};
+use crate::lowering::onnx::builder::{GraphBuilder, Operators, Value};
 use crate::options::Arithmetic;
 use crate::transformer::{Attention, Linear, Norm};
 
@@ -32,7 +33,10 @@ pub fn attention(
         Arithmetic::Float32 | Arithmetic::Float16 => plain && biases_agree(attention),
         Arithmetic::Int8 => false, // the packed operator takes float weights alone
     };
-    let context = if tables.is_causal() || attention.group() > 1 {
+    let own = builder.operators() == Operators::Own;
+    let context = if own {
+        own::context(builder, tables, index, attention, states, picked)?
+    } else if tables.is_causal() || attention.group() > 1 {
         grouped::context(builder, tables, index, attention, states, picked)?
     } else if packs {
         packed::context(builder, tables, &name, attention, states)?

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::lowering::inputs::{self, UNSEEN};
-use crate::lowering::onnx::builder::{GraphBuilder, Size, Value};
+use crate::lowering::onnx::builder::{GraphBuilder, Operators, Size, Value};
 use crate::lowering::onnx::proto::{AttributeProto, ElementType};
 use crate::transformer::{Attention, Reach, RelativeBias, Transformer};
 
@@ -27,8 +27,8 @@ struct Visibility {
 
 /// What a causal graph knows of the tokens before it.
 pub struct PrefixInputs {
-    /// P and L.
-    pub score_sizes: Value,
+    /// P and L; our own operator sees them.
+    pub score_sizes: Option<Value>,
     /// How many of the first row's tokens to put out.
     pub capture: Value,
 }
@@ -48,7 +48,7 @@ impl Tables {
         let mut visibilities = Vec::new();
         for (index, (reach, group)) in network.visibilities().into_iter().enumerate() {
             let shape = [Size::Symbol("GL"), Size::Symbol("T")];
-            let limited = causal || reach != Reach::ALL;
+            let limited = (causal || reach != Reach::ALL) && builder.operators() == Operators::Usual;
             let name = inputs::visibility_bias(index);
             let bias = if limited { Some(builder.input(&name, float, &shape)?) } else { None };
             visibilities.push(Visibility { reach, group, bias });
@@ -57,10 +57,14 @@ impl Tables {
         if causal {
             let two = [Size::Fixed(2)];
             prefix = Some(PrefixInputs {
-                score_sizes: builder.input(inputs::SCORE_SIZES, ElementType::Int64, &two)?,
+                score_sizes: match builder.operators() {
+                    Operators::Usual => Some(builder.input(inputs::SCORE_SIZES, ElementType::Int64, &two)?),
+                    Operators::Own => None,
+                },
                 capture: builder.input(inputs::CAPTURE, ElementType::Int64, &two)?,
             });
-        } else {
+        }
+        if !causal || builder.operators() == Operators::Own {
             mask = Some(builder.input(inputs::ATTENTION_MASK, ElementType::Int32, &[Size::Symbol("B"), length])?);
         }
         let relative = match &network.relative_bias {
@@ -78,6 +82,16 @@ impl Tables {
     /// The prefix's inputs, of a causal graph.
     pub fn prefix(&self) -> Option<&PrefixInputs> {
         self.prefix.as_ref()
+    }
+
+    /// How many of the first row's tokens to put out, of a causal graph.
+    pub fn capture(&self) -> Option<&Value> {
+        self.prefix.as_ref().map(|prefix| &prefix.capture)
+    }
+
+    /// What is added to scores by distance: for our own operator (N, 2·L - 1).
+    pub fn relative(&self) -> Option<&Value> {
+        self.relative.as_ref()
     }
 
     /// Cosines and sines of a layer.
@@ -178,8 +192,13 @@ fn padding_bias(builder: &mut GraphBuilder, mask: &Value) -> Result<Value> {
 /// The table's rows at each pair's bucket: (1, N, L, L).
 fn relative_bias(builder: &mut GraphBuilder, bias: &RelativeBias) -> Result<Value> {
     let length = Size::Symbol("L");
-    let buckets = builder.input(inputs::RELATIVE_BUCKETS, ElementType::Int32, &[length, length])?;
     let table = builder.matrix(&bias.table)?;
+    if builder.operators() == Operators::Own {
+        let buckets = builder.input(inputs::RELATIVE_BUCKETS, ElementType::Int32, &[Size::Symbol("2L-1")])?;
+        let found = builder.op("relative_bias.distances", "Gather", &[&table, &buckets], &[])?;
+        return builder.op("relative_bias", "Transpose", &[&found], &[AttributeProto::ints("perm", &[1, 0])]);
+    }
+    let buckets = builder.input(inputs::RELATIVE_BUCKETS, ElementType::Int32, &[length, length])?;
     let found = builder.op("relative_bias.pairs", "Gather", &[&table, &buckets], &[])?;
     let turned =
         builder.op("relative_bias.heads", "Transpose", &[&found], &[AttributeProto::ints("perm", &[2, 0, 1])])?;

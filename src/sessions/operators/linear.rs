@@ -1,36 +1,25 @@
-//! Operators of our own, as ONNX Runtime calls them: tensors in, slices for [`kernels`](crate::kernels), the runtime's own
-//! threads for their items. A panic ends a run with an error: across the C interface it would end the process.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+//! Products with a checkpoint's matrices, read where they lie.
 
 use ort::operator::{
-    ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
-    ShapeInferenceContext,
+    ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput, ShapeInferenceContext,
 };
-use ort::value::{DynTensorValueType, Shape, SymbolicDimensions, TensorElementType, ValueType};
+use ort::value::{Shape, SymbolicDimensions, TensorElementType, ValueType};
 
+use super::{constant, floats, in_parallel};
 use crate::kernels::linear::Linear;
 use crate::kernels::processor::Path;
 use crate::kernels::rows::{Rows, RowsMut};
 use crate::kernels::weights::{Stored, Weights};
-use crate::lowering::onnx::builder::OWN;
-
-/// The operators, over the instructions of a path.
-pub fn domain(path: Path) -> Result<OperatorDomain, ort::Error> {
-    let stored = [TensorElementType::Float32, TensorElementType::Float16, TensorElementType::Bfloat16];
-    stored
-        .into_iter()
-        .try_fold(OperatorDomain::new(OWN)?, |domain, weights| domain.add(LinearOperator { weights, path }))
-}
 
 /// `x · Wᵀ + bias`: (…, inputs) and (outputs, inputs) to (…, outputs). W is a constant, read where it lies.
-struct LinearOperator {
-    weights: TensorElementType,
-    path: Path,
+pub(super) struct LinearOperator {
+    /// What W is stored as.
+    pub(super) weights: TensorElementType,
+    /// The instructions.
+    pub(super) path: Path,
 }
 
-struct LinearKernel<'w> {
+pub(super) struct LinearKernel<'w> {
     linear: Linear<'w>,
     inputs: usize,
     outputs: usize,
@@ -103,54 +92,5 @@ impl Kernel for LinearKernel<'_> {
             .ok_or_else(missing)?;
         // SAFETY: each item is run once.
         in_parallel(context, call.items(), |item| unsafe { call.run(item) })
-    }
-}
-
-/// Runs every item once, on the session's threads.
-fn in_parallel(context: &ComputeContext, items: usize, run: impl Fn(usize) + Sync + Send) -> Result<(), ort::Error> {
-    let panicked = AtomicBool::new(false);
-    // Captured by reference only; what a panic leaves half done is an output that is not used.
-    let guarded = |item: usize| {
-        if catch_unwind(AssertUnwindSafe(|| run(item))).is_err() {
-            panicked.store(true, Ordering::Relaxed);
-        }
-    };
-    match items {
-        0 => {}
-        1 => guarded(0),
-        // As many shares as items: the runtime gives each thread the next one that is free.
-        _ => context.par_for(items, items, guarded)?,
-    }
-    match panicked.into_inner() {
-        true => Err(ort::Error::new("an operator of ironvec panicked")),
-        false => Ok(()),
-    }
-}
-
-/// A constant input's shape and bytes, which live as long as the session.
-fn constant<'attr>(context: &KernelContext<'attr>, index: usize) -> Result<(Vec<usize>, &'attr [u8]), ort::Error> {
-    let value = context.constant_input::<DynTensorValueType>(index)?;
-    let wrong = || ort::Error::new(format!("input {index} is not a plain tensor"));
-    let (element, shape) = match value.dtype() {
-        ValueType::Tensor { ty, shape, .. } => (*ty, shape),
-        _ => return Err(wrong()),
-    };
-    let shape: Option<Vec<usize>> = shape.iter().map(|size| usize::try_from(*size).ok()).collect();
-    let shape = shape.ok_or_else(wrong)?;
-    let each = match element {
-        TensorElementType::Float32 => 4,
-        TensorElementType::Float16 | TensorElementType::Bfloat16 => 2,
-        _ => return Err(wrong()),
-    };
-    let length = shape.iter().try_fold(each, |bytes: usize, size| bytes.checked_mul(*size)).ok_or_else(wrong)?;
-    // SAFETY: the runtime holds a tensor of that shape and type there for as long as the session, which 'attr is.
-    Ok((shape, unsafe { std::slice::from_raw_parts(value.data_ptr().cast::<u8>(), length) }))
-}
-
-fn floats(bytes: &[u8]) -> Result<&[f32], ort::Error> {
-    // SAFETY: every pattern of bits is a float32.
-    match unsafe { bytes.align_to::<f32>() } {
-        ([], floats, []) => Ok(floats),
-        _ => Err(ort::Error::new("a bias that is not aligned")),
     }
 }
