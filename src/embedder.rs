@@ -57,10 +57,11 @@ impl Embedder {
     pub fn load(folder: &Path, options: &LoadOptions) -> Result<Self> {
         let spec = Spec::read(folder, options.onnx_file.as_deref())?;
         let runtime = Runtime::load(&options.runtime_folders)?.with_copies(options.copies_weights);
-        let runtime = runtime.with_kernels(Choice::from_environment()?);
         let threads = thread_count(options.threads)?;
         let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
         plan.check_copies(options.copies_weights)?;
+        plan.check_memory(options, &spec.network)?;
+        let runtime = runtime.with_kernels(Choice::of(options.memory)?);
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, session) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);

@@ -91,6 +91,32 @@ impl Arithmetic {
     }
 }
 
+/// What the weights of a checkpoint may take of the process's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Memory {
+    /// As much as is fastest: float32, packed for ONNX Runtime's kernels.
+    #[default]
+    Fast,
+    /// None: they are read where they lie in the mapped files, by kernels of ours.
+    Low,
+}
+
+impl FromStr for Memory {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "fast" => Ok(Memory::Fast),
+            "low" => Ok(Memory::Low),
+            _ => Err(Error::Argument {
+                argument: "memory",
+                found: format!("{name:?}"),
+                expected: "\"fast\" or \"low\"".to_owned(),
+            }),
+        }
+    }
+}
+
 /// How an [`Embedder`](crate::embedder::Embedder) is loaded.
 #[derive(Debug, Default)]
 pub struct LoadOptions {
@@ -102,6 +128,8 @@ pub struct LoadOptions {
     pub provider: Provider,
     /// What matrix products are computed in.
     pub arithmetic: Arithmetic,
+    /// What the weights may take of it.
+    pub memory: Memory,
     /// Reads the weights into memory instead of mapping their files.
     pub copies_weights: bool,
     /// Computes a shared prompt anew in every row.

@@ -24,6 +24,10 @@ NEVER = {
     ),
     "architectures/": ("ort", "pyo3", "lowering/", "sessions/", "texts/", "batches/", "inspect/", "python/"),
     "lowering/": ("ort", "pyo3", "architectures/", "sessions/", "texts/", "batches/", "inspect/", "python/"),
+    "kernels/": (
+        "ort", "pyo3", "checkpoint/", "transformer/", "architectures/", "lowering/", "sessions/", "texts/", "batches/",
+        "inspect/", "python/",
+    ),
     "sessions/": ("pyo3", "texts/", "architectures/", "embedder.rs", "python/"),
     "inspect/": ("ort", "pyo3", "architectures/", "texts/", "batches/", "embedder.rs", "python/"),
     "embedder.rs": ("ort", "pyo3", "python/"),

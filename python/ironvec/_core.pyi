@@ -147,6 +147,7 @@ class Embedder:
         file_name: str | None = None,
         prompt_cache: bool = True,
         memory_map: bool = True,
+        memory: str = "fast",
     ) -> Embedder: ...
     @property
     def dimension(self) -> int: ...

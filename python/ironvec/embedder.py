@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from .arguments import (
     text_argument,
 )
 from .embed_texts import embed_texts
+from .encoded_chunks import encoded_chunks
 from .loaded_model import LoadedModel
 from .prompts import task_prompt
 
@@ -70,6 +70,10 @@ class Embedder(LoadedModel):
         on_truncate: What to do where a text is cut: "ignore", "warn" (once per call) or "error" (`ValueError`).
         memory_map: Maps the weight files: replacing one by renaming does no harm, a change in place is a `ModelError`
             at the next call, a cut within a run or on NFS ends the process (SIGBUS). False: a copy, safe from all that.
+        memory: "fast": float32 weights, packed for ONNX Runtime's kernels. "low": a checkpoint's weights stay mapped, 16
+            bits where they have 16, and kernels of ironvec's own read them there: the process holds none, processes
+            share them, loading takes a fraction, and vectors are as exact. For "float32" on the CPU; large batches
+            take longer (README.md).
         prompt_cache: Keeps a shared prompt's keys and values; at most 64 MiB. Off: every row computes its own prompt.
 
     Raises:
@@ -268,20 +272,7 @@ class Embedder(LoadedModel):
         encode = self._encoder(
             prompt_name, prompt, batch_size, precision, normalize_embeddings, truncate_dim, max_length
         )
-
-        def chunks() -> Iterator[NDArray[Any]]:
-            start = 0
-            while rows := list(islice(source, rows_per_chunk)):
-                try:
-                    vectors = encode(rows)
-                except (TypeError, ValueError) as error:
-                    # The native side counts from the start of the chunk.
-                    kind = TypeError if isinstance(error, TypeError) else ValueError
-                    raise kind(f"in the chunk that starts at text {start}: {error}") from error
-                start += len(rows)
-                yield vectors
-
-        return chunks()
+        return encoded_chunks(source, rows_per_chunk, encode)
 
     def _encoder(
         self,

@@ -50,6 +50,7 @@ class LoadedModel:
         on_truncate: str = "ignore",
         prompt_cache: bool = True,
         memory_map: bool = True,
+        memory: str = "fast",
     ) -> None:
         if on_truncate not in ("ignore", "warn", "error"):
             raise ValueError(f'on_truncate={on_truncate!r}; expected "ignore", "warn" or "error"')
@@ -71,7 +72,7 @@ class LoadedModel:
                 "file_name": file_name, "revision": revision,
                 "cache_dir": None if cache_dir is None else hub_cache(cache_dir),
                 "local_files_only": local_files_only, "on_truncate": on_truncate, "prompt_cache": prompt_cache,
-                "memory_map": memory_map,
+                "memory_map": memory_map, "memory": memory,
             },
         )  # fmt: skip
         self._model_id = resolved.model_id
@@ -83,6 +84,7 @@ class LoadedModel:
             "threads": positive_int_or_none("threads", threads), "file_name": chosen_file,
             # None, as elsewhere, is the default.
             "prompt_cache": keeps_prompts is not False, "memory_map": maps_weights is not False,
+            "memory": "fast" if memory is None else named("memory", memory),
         }  # fmt: skip
         native = _load(self._native_arguments)
         self._loaded = (os.getpid(), native)
@@ -199,7 +201,8 @@ class LoadedModel:
         """What runs the model, and how.
 
         Returns:
-            "provider", "dtype", "threads"; "nodes" of the graph that ironvec wrote (None for an ONNX file of others),
+            "provider", "dtype", "threads"; "kernels": "onnxruntime", or the instructions ("avx512", "avx2", "portable")
+            of ironvec's own; "nodes" of the graph that ironvec wrote (None for an ONNX file of others),
             "nodes_placed" on the provider and in how many "partitions" (None with CUDA, which leaves nodes that compute
             shapes to the CPU); "buckets", the lengths that CoreML's rows are padded to (longer ones are a
             `ValueError`; empty where any length runs), and "open_buckets"; "cache_folder", which holds CoreML's

@@ -6,6 +6,7 @@
 use std::env;
 
 use crate::error::{Error, Result};
+use crate::options::Memory;
 
 /// The variable's name.
 const VARIABLE: &str = "IRONVEC_KERNELS";
@@ -78,29 +79,31 @@ impl Path {
 }
 
 impl Choice {
-    /// What the environment forces, or else the fastest.
-    pub(crate) fn from_environment() -> Result<Choice> {
+    /// What the environment forces, or else what fits the memory that weights may take.
+    pub(crate) fn of(memory: Memory) -> Result<Choice> {
         let forced = env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
-        Choice::of(forced.as_deref(), &Path::possible())
+        Choice::among(forced.as_deref(), memory, &Path::possible())
     }
 
-    /// What a value of the variable means on a processor with these paths. Without one, plain Rust does not compete with
-    /// ONNX Runtime, which has instructions for processors that the kernels have none for.
-    fn of(forced: Option<&str>, possible: &[Path]) -> Result<Choice> {
-        let fastest = possible.first().copied().filter(|&path| path != Path::portable());
-        let Some(name) = forced else {
-            return Ok(fastest.map_or(Choice::OnnxRuntime, Choice::Kernels));
-        };
-        if name == "onnxruntime" {
-            return Ok(Choice::OnnxRuntime);
+    /// What that means on a processor with these paths. Where nothing is said, ONNX Runtime's kernels: for many rows they are
+    /// still ahead (`benches/kernels.py`).
+    fn among(forced: Option<&str>, memory: Memory, possible: &[Path]) -> Result<Choice> {
+        let named = forced.and_then(|name| possible.iter().copied().find(|path| path.name() == name));
+        match (forced, memory) {
+            (None, Memory::Fast) | (Some("onnxruntime"), Memory::Fast) => return Ok(Choice::OnnxRuntime),
+            (None, Memory::Low) => return Ok(Choice::Kernels(possible.first().copied().unwrap_or(Path::portable()))),
+            (Some(_), Memory::Fast | Memory::Low) => {}
         }
-        let named = possible.iter().copied().find(|path| path.name() == name);
         named.map(Choice::Kernels).ok_or_else(|| {
             let names: Vec<&str> = possible.iter().map(|path| path.name()).collect();
+            let other = match memory {
+                Memory::Fast => " or onnxruntime",
+                Memory::Low => " with memory=\"low\"",
+            };
             Error::Argument {
                 argument: VARIABLE,
-                found: format!("{name:?}"),
-                expected: format!("on this processor {} or onnxruntime", names.join(", ")),
+                found: format!("{:?}", forced.unwrap_or_default()),
+                expected: format!("on this processor {}{other}", names.join(", ")),
             }
         })
     }
@@ -113,28 +116,28 @@ mod tests {
     #[test]
     fn a_forced_path_is_that_path_or_an_error() {
         let possible = Path::possible();
-        for &path in &possible {
-            assert_eq!(Choice::of(Some(path.name()), &possible).unwrap(), Choice::Kernels(path));
+        for memory in [Memory::Fast, Memory::Low] {
+            for &path in &possible {
+                assert_eq!(Choice::among(Some(path.name()), memory, &possible).unwrap(), Choice::Kernels(path));
+            }
+            for wrong in ["", "AVX2", "neon", "onnxruntime "] {
+                let message = Choice::among(Some(wrong), memory, &possible).unwrap_err().to_string();
+                let start = format!("IRONVEC_KERNELS={wrong:?}: expected on this processor ");
+                assert!(message.starts_with(&start) && message.contains("portable"), "{message}");
+            }
         }
-        assert_eq!(Choice::of(Some("onnxruntime"), &possible).unwrap(), Choice::OnnxRuntime);
-        for wrong in ["", "AVX2", "neon"] {
-            let message = Choice::of(Some(wrong), &possible).unwrap_err().to_string();
-            assert!(
-                message.starts_with(&format!("IRONVEC_KERNELS={wrong:?}: expected on this processor ")),
-                "{message}"
-            );
-            assert!(message.ends_with("portable or onnxruntime"), "{message}");
-        }
-        let message = Choice::of(Some("avx2"), &[Path::portable()]).unwrap_err().to_string();
+        assert_eq!(Choice::among(Some("onnxruntime"), Memory::Fast, &possible).unwrap(), Choice::OnnxRuntime);
+        let message = Choice::among(Some("onnxruntime"), Memory::Low, &possible).unwrap_err().to_string();
+        assert!(message.ends_with("portable with memory=\"low\""), "{message}");
+        let message = Choice::among(Some("avx2"), Memory::Fast, &[Path::portable()]).unwrap_err().to_string();
         assert!(message.ends_with("expected on this processor portable or onnxruntime"), "{message}");
     }
 
     #[test]
-    fn without_the_variable_the_fastest_path_is_taken_and_never_plain_rust() {
-        assert_eq!(Choice::of(None, &[Path::portable()]).unwrap(), Choice::OnnxRuntime);
+    fn where_nothing_is_forced_the_memory_decides() {
         let possible = Path::possible();
-        if possible.len() > 1 {
-            assert_eq!(Choice::of(None, &possible).unwrap(), Choice::Kernels(possible[0]));
-        }
+        assert_eq!(Choice::among(None, Memory::Fast, &possible).unwrap(), Choice::OnnxRuntime);
+        assert_eq!(Choice::among(None, Memory::Low, &possible).unwrap(), Choice::Kernels(possible[0]));
+        assert_eq!(Choice::among(None, Memory::Low, &[Path::portable()]).unwrap(), Choice::Kernels(Path::portable()));
     }
 }

@@ -42,7 +42,7 @@ struct PyEmbedder {
 impl PyEmbedder {
     #[new]
     #[pyo3(signature = (folder, *, runtime_dirs, provider="auto", dtype="float32", max_length=None, truncate_dim=None,
-                        threads=None, file_name=None, prompt_cache=true, memory_map=true))]
+                        threads=None, file_name=None, prompt_cache=true, memory_map=true, memory="fast"))]
     #[expect(clippy::too_many_arguments, reason = "they are the Python signature")]
     fn new(
         py: Python<'_>,
@@ -56,6 +56,7 @@ impl PyEmbedder {
         file_name: Option<String>,
         prompt_cache: bool,
         memory_map: bool,
+        memory: &str,
     ) -> PyResult<Self> {
         let (provider, arithmetic) = (provider.parse()?, parse_dtype(dtype)?);
         let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
@@ -66,6 +67,7 @@ impl PyEmbedder {
             runtime_folders: runtime_dirs,
             onnx_file,
             arithmetic,
+            memory: memory.parse()?,
             copies_weights: !memory_map,
             without_prompt_cache: !prompt_cache,
             max_length,

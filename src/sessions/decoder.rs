@@ -159,7 +159,7 @@ impl DecoderSession {
             score_sizes: [past as i64, batch.length as i64],
             capture: [1, captured as i64],
             last_index: last.clone().map(|index| index as i64).collect(),
-            last_bias: if self.last_token_alone && self.operators == Operators::Usual {
+            last_bias: if self.last_token_alone && !self.operators.are_own() {
                 last.flat_map(row).collect()
             } else {
                 Vec::new()
@@ -185,7 +185,7 @@ impl DecoderSession {
         argument(&mut list, inputs::CAPTURE, &[2], &sizes.capture)?;
         if self.last_token_alone {
             argument(&mut list, inputs::LAST_INDEX, &[rows, 1], &sizes.last_index)?;
-            if self.operators == Operators::Usual {
+            if !self.operators.are_own() {
                 let group = sizes.last_bias.len() / (rows * total).max(1);
                 argument(&mut list, inputs::LAST_BIAS, &[rows, 1, group, total], &sizes.last_bias)?;
             }

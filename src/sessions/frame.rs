@@ -35,7 +35,7 @@ impl Frame {
             [turned(f32::cos), turned(f32::sin)]
         });
         let visibilities = network.visibilities().into_iter().map(|(reach, group)| {
-            let limited = reach != Reach::ALL && operators == Operators::Usual;
+            let limited = reach != Reach::ALL && !operators.are_own();
             limited.then(|| (past..total).flat_map(|query| seen(reach, query, total)).collect::<Vec<_>>().repeat(group))
         });
         let pairs = || (0..length).flat_map(|query| (0..length).map(move |key| (query, key)));

@@ -7,6 +7,7 @@ pub mod decoder;
 pub mod embeddings;
 mod encoder;
 mod frame;
+mod library;
 pub mod lookup;
 mod loops;
 pub mod onnx_file;

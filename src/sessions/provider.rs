@@ -3,13 +3,13 @@
 
 use crate::error::{Error, Result};
 use crate::lowering::onnx::folding::FloatType;
-use crate::options::{Arithmetic, FixedShapes, Provider};
+use crate::options::{Arithmetic, FixedShapes, LoadOptions, Memory, Provider};
 use crate::sessions::bucketed::BucketedSession;
 use crate::sessions::open::open;
 use crate::sessions::proof::Proof;
 use crate::sessions::runtime::Runtime;
 use crate::sessions::session::Session;
-use crate::spec::Spec;
+use crate::spec::{Network, Spec};
 
 /// Tokens of the longer row that CUDA is proven with, unless the model's own limit is less.
 const CUDA_PROOF_TOKENS: usize = 512;
@@ -35,6 +35,33 @@ impl Plan {
                 Err(Error::Argument { argument: "memory_map", found: "False".to_owned(), expected })
             }
             Plan::FixedShapes(..) | Plan::Cpu(_) | Plan::Cuda => Ok(()),
+        }
+    }
+
+    /// Refuses weights that stay where they lie for what does not read them so.
+    pub fn check_memory(self, options: &LoadOptions, network: &Network) -> Result<()> {
+        match options.memory {
+            Memory::Fast => return Ok(()),
+            Memory::Low => {}
+        }
+        let refused = |expected: &str| {
+            let (argument, found) = ("memory", "\"low\"".to_owned());
+            Err(Error::Argument { argument, found, expected: expected.to_owned() })
+        };
+        match self {
+            Plan::Cpu(Arithmetic::Float32) => {}
+            Plan::Cpu(Arithmetic::Int8 | Arithmetic::Float16) => {
+                return refused("\"fast\" but for dtype=\"float32\": other types make weights of their own");
+            }
+            Plan::Cuda | Plan::FixedShapes(..) => return refused("\"fast\" with any provider but the CPU"),
+        }
+        if options.copies_weights {
+            return refused("\"fast\" with memory_map=False: one maps the weights, the other copies them");
+        }
+        match network {
+            Network::Checkpoint(..) => Ok(()),
+            Network::OnnxFile(_) => refused("\"fast\" for an ONNX file, which brings operators of its own"),
+            Network::StaticTable(_) => refused("\"fast\" for a static table, which stays mapped anyway"),
         }
     }
 

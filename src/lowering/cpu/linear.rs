@@ -1,25 +1,41 @@
 //! Products with a checkpoint's matrices.
 
+use super::norms::biased;
 use super::quantized;
 use crate::error::Result;
 use crate::lowering::onnx::builder::{GraphBuilder, Operators, Value};
 use crate::lowering::onnx::proto::AttributeProto;
 use crate::options::Arithmetic;
-use crate::transformer::Matrix;
+use crate::transformer::{Linear, Matrix};
 
 /// `x · Wᵀ`, W as the checkpoint holds it: (outputs, inputs). (…, inputs) -> (…, outputs). A bias is left to the node that
 /// follows, which adds it in the same pass.
 pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix) -> Result<Value> {
-    match builder.arithmetic() {
-        Arithmetic::Int8 => quantized::linear(builder, name, x, weight),
-        Arithmetic::Float32 | Arithmetic::Float16 => {
-            // Where they lie, 16-bit weights are half of what ONNX Runtime would make of them.
-            if builder.operators() == Operators::Own && builder.is_narrow(weight)? {
-                let weight = builder.table(weight)?;
-                return builder.own(name, "Linear", &[x, &weight], &[]);
-            }
+    match (builder.arithmetic(), builder.operators()) {
+        (Arithmetic::Int8, Operators::Usual | Operators::Own) => quantized::linear(builder, name, x, weight),
+        (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual) => {
             let weight = builder.matrix(weight)?;
             builder.contrib(name, "FusedMatMul", &[x, &weight], &[AttributeProto::int("transB", 1)])
+        }
+        (Arithmetic::Float32 | Arithmetic::Float16, Operators::Own) => {
+            let weight = builder.table(weight)?;
+            builder.own(name, "Linear", &[x, &weight], &[])
+        }
+    }
+}
+
+/// `x · Wᵀ + bias`, where there is one: in one operator where it is ours.
+pub fn biased_linear(builder: &mut GraphBuilder, name: &str, x: &Value, how: &Linear) -> Result<Value> {
+    match (builder.arithmetic(), builder.operators(), &how.bias) {
+        (Arithmetic::Float32 | Arithmetic::Float16, Operators::Own, Some(bias)) => {
+            let (weight, bias) = (builder.table(&how.weight)?, builder.vector(bias)?);
+            builder.own(name, "Linear", &[x, &weight, &bias], &[])
+        }
+        (Arithmetic::Float32 | Arithmetic::Float16, Operators::Own, None)
+        | (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual, Some(_) | None)
+        | (Arithmetic::Int8, Operators::Usual | Operators::Own, Some(_) | None) => {
+            let product = linear(builder, name, x, &how.weight)?;
+            biased(builder, product, how.bias.as_ref())
         }
     }
 }

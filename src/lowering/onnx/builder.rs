@@ -29,6 +29,16 @@ pub enum Operators {
     Own,
 }
 
+impl Operators {
+    /// Whether ours are among them.
+    pub fn are_own(self) -> bool {
+        match self {
+            Operators::Usual => false,
+            Operators::Own => true,
+        }
+    }
+}
+
 /// A tensor that flows through the graph, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value(String);

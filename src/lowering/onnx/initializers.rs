@@ -29,12 +29,6 @@ impl GraphBuilder<'_> {
         Ok(self.stored_matrix(matrix)?.0)
     }
 
-    /// Whether a matrix is held in 16 bits.
-    pub fn is_narrow(&self, matrix: &Matrix) -> Result<bool> {
-        let place = self.weights.tensor(&matrix.tensor, &[matrix.tensor_rows, matrix.inputs])?;
-        Ok(matches!(place.dtype, Dtype::F16 | Dtype::BF16))
-    }
-
     fn stored_matrix(&mut self, matrix: &Matrix) -> Result<(Value, ElementType)> {
         self.stored(&matrix.name(), &matrix.tensor, &[matrix.tensor_rows, matrix.inputs], &matrix.rows)
     }

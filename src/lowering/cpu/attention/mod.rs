@@ -7,10 +7,10 @@ mod packed;
 mod projected;
 mod tables;
 
-use super::linear::linear;
-use super::norms::{biased, norm_of_heads};
+use super::linear::{biased_linear, linear};
+use super::norms::norm_of_heads;
 use crate::error::Result;
-use crate::lowering::onnx::builder::{GraphBuilder, Operators, Value};
+use crate::lowering::onnx::builder::{GraphBuilder, Value};
 use crate::options::Arithmetic;
 use crate::transformer::{Attention, Linear, Norm};
 
@@ -33,8 +33,7 @@ pub fn attention(
         Arithmetic::Float32 | Arithmetic::Float16 => plain && biases_agree(attention),
         Arithmetic::Int8 => false, // the packed operator takes float weights alone
     };
-    let own = builder.operators() == Operators::Own;
-    let context = if own {
+    let context = if builder.operators().are_own() {
         own::context(builder, tables, index, attention, states, picked)?
     } else if tables.is_causal() || attention.group() > 1 {
         grouped::context(builder, tables, index, attention, states, picked)?
@@ -61,8 +60,7 @@ fn projection(
     norm: Option<&Norm>,
     [heads, size]: [usize; 2],
 ) -> Result<Value> {
-    let product = linear(builder, name, states, &how.weight)?;
-    let product = biased(builder, product, how.bias.as_ref())?;
+    let product = biased_linear(builder, name, states, how)?;
     match norm {
         Some(norm) => norm_of_heads(builder, product, norm, heads, size),
         None => Ok(product),
