@@ -35,6 +35,7 @@ mod tests {
     use crate::checkpoint::pooling::PoolingMode;
     use crate::checkpoint::weights::testing::weights_of;
     use crate::lowering::cpu::lower;
+    use crate::lowering::onnx::builder::Operators;
     use crate::options::Arithmetic;
     use crate::transformer::{
         Activation, Attention, BlockNorms, Embeddings, FeedForward, Injection, Layer, Linear, Matrix, Reach,
@@ -98,7 +99,11 @@ mod tests {
         let tensors: Vec<(&str, &[usize])> = squares.chain([("words", &[9, 4][..])]).collect();
         let (_folder, weights) = weights_of(&tensors);
         for (mode, embedded) in [(PoolingMode::LastToken, "last.embedded"), (PoolingMode::Mean, "embedded")] {
-            let graph = lower(&causal(), &[mode], &weights, Arithmetic::Float32).unwrap().proto.graph.unwrap();
+            let graph = lower(&causal(), &[mode], &weights, Arithmetic::Float32, Operators::Usual)
+                .unwrap()
+                .proto
+                .graph
+                .unwrap();
             let signal = graph.node.iter().find(|node| node.name == "layers.0.injection.signal").unwrap();
             assert_eq!(signal.input, [embedded, "s.weight"]);
         }
