@@ -86,7 +86,7 @@ impl Choice {
     }
 
     /// What that means on a processor with these paths. Where nothing is said, ONNX Runtime's kernels: for many rows they are
-    /// still ahead (`benches/kernels.py`).
+    /// still ahead (`benches/low_memory.py`).
     fn among(forced: Option<&str>, memory: Memory, possible: &[Path]) -> Result<Choice> {
         let named = forced.and_then(|name| possible.iter().copied().find(|path| path.name() == name));
         match (forced, memory) {
