@@ -18,7 +18,7 @@ from test_families import NOT_YET, assert_equal, golden
 
 # Where the process would end, it is refused: 1.32 is the first release that has been tried.
 OLD = tuple(map(int, version("onnxruntime").split(".")[:2])) < (1, 32)
-new_enough = pytest.mark.skipif(OLD, reason="memory=\"low\" needs onnxruntime 1.32")
+new_enough = pytest.mark.skipif(OLD, reason='memory="low" needs onnxruntime 1.32')
 
 OURS = [name for name, case in CASES.items() if case.family != "static" and not name.startswith(NOT_YET)]
 
