@@ -89,6 +89,18 @@ impl Arithmetic {
             Arithmetic::Int8 => "int8",
         }
     }
+
+    /// Refuses any other than float32, where nothing else can be: `reason` goes on with why.
+    pub fn float32_alone(self, reason: &str) -> Result<()> {
+        match self {
+            Arithmetic::Float32 => Ok(()),
+            Arithmetic::Int8 | Arithmetic::Float16 => Err(Error::Argument {
+                argument: "dtype",
+                found: format!("{:?}", self.name()),
+                expected: format!("\"float32\" for {reason}"),
+            }),
+        }
+    }
 }
 
 /// What the weights of a checkpoint may take of the process's memory.

@@ -7,8 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ironvec import Embedder, ModelError
-from kit.checkpoints import write_json
 from kit.families import CASES
+from kit.families.changed import changed
 from kit.families.texts import TEXTS
 
 NAME, WRAPPED = "embedding-gemma2", "embedding-gemma2-wrapped"
@@ -19,14 +19,6 @@ FLAVOURS = [{}, {"dtype": "int8"}, {"provider": "coreml-on-cpu"}, {"provider": "
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("IRONVEC_CACHE", str(tmp_path / "cache"))
-
-
-def changed(name, folder, changes, without=()):
-    CASES[name].write(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = {key: value for key, value in config.items() if key not in without}
-    write_json(folder / "config.json", config | changes)
-    return folder
 
 
 @pytest.mark.parametrize(

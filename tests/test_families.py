@@ -4,7 +4,6 @@ A case is a tiny checkpoint of one family and one branch of its configuration (`
 """
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,9 @@ import pytest
 
 from ironvec import Embedder, ModelError
 from kit.families import CASES
+from kit.families.golden import FACTS, NOT_YET, assert_equal, golden
 from kit.families.texts import TEXTS
 
-GOLDEN = Path(__file__).parent / "golden" / "families"
-FACTS = json.loads((GOLDEN / "families.json").read_text(encoding="utf-8"))
-
-# Beginnings of the names of cases that cannot be loaded yet, or not rightly; a case that can must leave this list.
-NOT_YET = ("new-logn",)
 REFUSED = pytest.mark.xfail(raises=(ModelError, FileNotFoundError), strict=True)
 
 
@@ -29,11 +24,6 @@ def marks(name: str) -> list[pytest.MarkDecorator]:
 EVERY_CASE = pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in CASES])
 
 
-def golden(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / f"{CASES[name].family}.npz") as arrays:
-        return {part: arrays[f"{name}.{part}"] for part in ("vectors", "ids", "counts")}
-
-
 def loaded(name: str, tmp_path: Path) -> Embedder:
     folder = tmp_path / name
     CASES[name].write(folder)
@@ -41,14 +31,6 @@ def loaded(name: str, tmp_path: Path) -> Embedder:
     digest = hashlib.sha256(weights).hexdigest()
     assert digest == FACTS["model.safetensors sha256"][name], "another checkpoint than the golden one"
     return Embedder(folder)
-
-
-def assert_equal(vectors: np.ndarray, expected: np.ndarray) -> None:
-    """Within 1e-5 on every component, and relative to the vector where it is not normalized."""
-    tolerance = 1e-5 * np.maximum(1.0, np.linalg.norm(expected, axis=1, keepdims=True))
-    assert vectors.shape == expected.shape
-    worst = np.abs(vectors - expected) / tolerance
-    assert worst.max() <= 1.0, f"text {worst.max(axis=1).argmax()} is off by {worst.max() * 1e-5:.1e}"
 
 
 def test_the_golden_texts_are_these():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from ironvec import Embedder, ModelError
-from kit.checkpoints import write_json, write_safetensors
+from kit.checkpoints import write_safetensors
 from kit.families import CASES
+from kit.families.changed import changed
 
 TEXTS = ["the river", "a cat and a dog of the city"]
 ROTATED = ("llama", "mistral", "qwen2", "qwen3", "eurobert", "modernbert", "nomic", "nomic-published", "gte", "new-ntk",
@@ -22,14 +23,6 @@ _DISTIL = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_l
 def spelling(name: str, field: str) -> str:
     known = {"nomic-published": _NOMIC, "distilbert": _DISTIL}.get(name, {})
     return known.get(field, field)
-
-
-def changed(name, folder, changes, without=()):
-    CASES[name].write(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = {key: value for key, value in config.items() if key not in without}
-    write_json(folder / "config.json", config | changes)
-    return folder
 
 
 def refusal(name, folder, changes, *parts, without=()):

@@ -3,7 +3,6 @@
 import pickle
 import subprocess
 import sys
-from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -12,18 +11,13 @@ from ironvec import Embedder
 from kit import qwen3_reference
 from kit.checkpoints import write_bert
 from kit.families import CASES
+from kit.families.golden import NOT_YET, assert_equal, golden
 from kit.families.texts import TEXTS
 from kit.qwen3_checkpoints import write_qwen3
-from test_families import NOT_YET, assert_equal, golden
-
-# Where the process would end, it is refused: 1.32 is the first release that has been tried.
-OLD = tuple(map(int, version("onnxruntime").split(".")[:2])) < (1, 32)
-new_enough = pytest.mark.skipif(OLD, reason='memory="low" needs onnxruntime 1.32')
 
 OURS = [name for name, case in CASES.items() if case.family != "static" and not name.startswith(NOT_YET)]
 
 
-@new_enough
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OURS)
 def test_every_family_equals_its_reference_and_the_portable_path(name, tmp_path, monkeypatch):
@@ -44,7 +38,6 @@ def test_every_family_equals_its_reference_and_the_portable_path(name, tmp_path,
     assert np.median((np.abs(plain - vectors) / size).max(axis=1)) <= 2e-6
 
 
-@new_enough
 def test_a_row_has_the_same_bits_alone_and_batched(tmp_path):
     checkpoint = write_qwen3(tmp_path / "qwen3", max_positions=2048)
     model = Embedder(checkpoint.folder, memory="low", prompt_cache=False)
@@ -56,7 +49,6 @@ def test_a_row_has_the_same_bits_alone_and_batched(tmp_path):
     np.testing.assert_array_equal(one_thread.encode(texts), alone)
 
 
-@new_enough
 @pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["lasttoken", ("max", "mean")], ids=str)
 def test_long_documents_and_prompts(tmp_path, pooling):
@@ -89,7 +81,6 @@ print(anonymous() - before)
 """
 
 
-@new_enough
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status tells what a process holds for itself")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
@@ -106,7 +97,6 @@ def test_the_process_holds_no_weights(tmp_path, dtype):
     assert held("fast") > 0.7 * weights
 
 
-@new_enough
 def test_it_is_told_pickled_and_checked(tmp_path, monkeypatch):
     path = write_bert(tmp_path / "bert").folder
     usual = Embedder(path)
@@ -135,10 +125,3 @@ def test_an_onnx_file_and_a_table_are_refused(tmp_path):
     CASES["static-raw"].write(tmp_path / "table")
     with pytest.raises(ValueError, match='"fast" for a static table'):
         Embedder(tmp_path / "table", memory="low")
-
-
-@pytest.mark.skipif(not OLD, reason="needs an onnxruntime before 1.32")
-def test_an_old_runtime_is_refused(tmp_path):
-    path = write_bert(tmp_path / "bert").folder
-    with pytest.raises(ValueError, match=r'memory="low" with onnxruntime 1\.\d+\.\d+: expected onnxruntime 1\.32'):
-        Embedder(path, memory="low")

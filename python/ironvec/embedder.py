@@ -72,8 +72,7 @@ class Embedder(LoadedModel):
             at the next call, a cut within a run or on NFS ends the process (SIGBUS). False: a copy, safe from all that.
         memory: "fast": float32 weights, packed for ONNX Runtime's kernels. "low": a checkpoint's weights stay mapped,
             16 bits where they have 16, and kernels of ironvec's own read them there: the process holds none, processes
-            share them, loading takes a fraction, vectors are as exact. For "float32" on the CPU,
-            with onnxruntime 1.32 or newer; batches take longer.
+            share them, loading takes a fraction, vectors are as exact. For "float32" on the CPU; batches take longer.
         prompt_cache: Keeps a shared prompt's keys and values; at most 64 MiB. Off: every row computes its own prompt.
 
     Raises:

@@ -48,8 +48,8 @@ pub(crate) struct Attention<'a> {
 unsafe impl Sync for Attention<'_> {}
 
 impl<'a> Attention<'a> {
-    /// The run, or nothing where shapes do not match. Where a row has one query and more keys, it is that of its last position. Several heads of queries in turn share one of keys and values, and a
-    /// head's size is at most 256.
+    /// The run, or nothing where shapes do not match. Where a row has one query and more keys, it is that of its last
+    /// position. Several heads of queries in turn share one of keys and values, and a head's size is at most 256.
     pub(crate) fn new(
         queries: Heads<'a>,
         prefix: Option<(Heads<'a>, Heads<'a>)>,

@@ -61,17 +61,7 @@ impl OnnxFileSession {
         threads: usize,
     ) -> Result<Self> {
         let path = &file.path;
-        match arithmetic {
-            Arithmetic::Float32 => {}
-            Arithmetic::Int8 | Arithmetic::Float16 => {
-                return Err(Error::Argument {
-                    argument: "dtype",
-                    found: format!("{:?}", arithmetic.name()),
-                    expected: "\"float32\" for an ONNX file, which is run as it is; int8 is made from a checkpoint"
-                        .to_owned(),
-                });
-            }
-        }
+        arithmetic.float32_alone("an ONNX file, which is run as it is; int8 is made from a checkpoint")?;
         let mut files = HeldFiles::new(external_data::held_files(path)?, runtime.copies_weights())?;
         let opened = runtime.open_file(path, files.copies(), threads);
         files.settle()?;

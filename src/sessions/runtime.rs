@@ -1,4 +1,5 @@
-//! ONNX Runtime: loaded once per process from the installed wheel (`library.rs` finds it), and sessions opened on it. Refused: a library that is missing, broken or too old, with every place looked at.
+//! ONNX Runtime: loaded once per process from the installed wheel (`library.rs` finds it), and sessions opened on it.
+//! Refused: a library that is missing, broken or too old, with every place looked at.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -21,10 +22,6 @@ use crate::memory;
 use crate::options::{FixedShapes, Provider};
 use crate::sessions::library::{find_library, library_version, loader_message};
 use crate::sessions::operators;
-
-/// The first release that our own operators run in: 1.21 and 1.22 ended the process while they opened some graphs; those
-/// between have not been tried.
-const KERNELS_FROM: (u32, u32) = (1, 32);
 
 /// The loaded library, at most one per process: ONNX Runtime allows one environment, and `ort` one library.
 static LOADED: Mutex<Option<Runtime>> = Mutex::new(None);
@@ -91,16 +88,8 @@ impl Runtime {
     }
 
     /// The same library, whose sessions compute with kernels of ours where they were chosen.
-    /// Refused: a release that has crashed with them.
-    pub fn with_kernels(&self, kernels: Choice) -> Result<Self> {
-        match kernels {
-            Choice::Kernels(_) if !is_at_least(&self.version, KERNELS_FROM) => Err(Error::Argument {
-                argument: "memory",
-                found: format!("\"low\" with onnxruntime {}", self.version),
-                expected: format!("onnxruntime {}.{} or newer for it", KERNELS_FROM.0, KERNELS_FROM.1),
-            }),
-            Choice::Kernels(_) | Choice::OnnxRuntime => Ok(Runtime { kernels, ..self.clone() }),
-        }
+    pub fn with_kernels(&self, kernels: Choice) -> Self {
+        Runtime { kernels, ..self.clone() }
     }
 
     /// Whose operators the graphs of its sessions may have.
@@ -221,12 +210,6 @@ impl Runtime {
     }
 }
 
-/// Whether a version, as the library tells it, is not before one.
-fn is_at_least(version: &str, (major, minor): (u32, u32)) -> bool {
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
-    matches!((parts.next().flatten(), parts.next().flatten()), (Some(own), Some(sub)) if (own, sub) >= (major, minor))
-}
-
 fn with_copies(builder: SessionBuilder, copies: &[Copy]) -> Result<SessionBuilder, ort::Error> {
     let add = |builder: SessionBuilder, (name, bytes): &Copy| {
         Ok(builder.with_external_initializer_file_in_memory(name, Arc::clone(bytes))?)
@@ -254,18 +237,4 @@ impl Initializer {
 fn utf8(folder: &Path) -> Result<&str, ort::Error> {
     let refusal = || format!("{}: its name is not UTF-8, which ONNX Runtime needs", folder.display());
     folder.to_str().ok_or_else(|| ort::Error::new(refusal()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        for (version, expected) in
-            [("1.32.0", true), ("1.100.1", true), ("2.0.0", true), ("1.9.9", false), ("x", false)]
-        {
-            assert_eq!(is_at_least(version, (1, 32)), expected, "{version}");
-        }
-    }
 }

@@ -25,16 +25,7 @@ impl StaticTableSession {
         arithmetic: Arithmetic,
         provider: Provider,
     ) -> Result<Self> {
-        match arithmetic {
-            Arithmetic::Float32 => {}
-            Arithmetic::Int8 | Arithmetic::Float16 => {
-                return Err(Error::Argument {
-                    argument: "dtype",
-                    found: format!("{:?}", arithmetic.name()),
-                    expected: "\"float32\" for a static table, which multiplies no matrices".to_owned(),
-                });
-            }
-        }
+        arithmetic.float32_alone("a static table, which multiplies no matrices")?;
         match provider {
             Provider::Auto | Provider::Cpu => {}
             Provider::Cuda | Provider::CoreMl | Provider::CoreMlOnCpu => {

@@ -11,8 +11,8 @@ use crate::kernels::attention::{Attention, Sight};
 use crate::kernels::heads::{Extent, Heads, Layout};
 use crate::kernels::processor::Path;
 
-/// Queries (B, L or 1, N·D), keys and values (B, L, K·D), which tokens there are (B, L) int32; optional: a prefix's keys and
-/// values (1, K, P, D), what is added to scores by distance (N, 2·L - 1). To (B, L or 1, N·D).
+/// Queries (B, L or 1, N·D), keys and values (B, L, K·D), which tokens there are (B, L) int32; then nothing, or a prefix's
+/// keys and values (1, K, P, D), or what is added to scores by distance (N, 2·L - 1). To (B, L or 1, N·D).
 pub(super) struct AttentionOperator {
     /// The instructions.
     pub(super) path: Path,
@@ -39,7 +39,7 @@ impl Operator for AttentionOperator {
         let required = || OperatorInput::required(TensorElementType::Float32);
         let optional = || OperatorInput::optional(TensorElementType::Float32);
         let mask = OperatorInput::required(TensorElementType::Int32);
-        [required(), required(), required(), mask, optional(), optional(), optional()]
+        [required(), required(), required(), mask, optional(), optional()]
     }
 
     fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
@@ -73,13 +73,15 @@ impl Kernel for AttentionKernel {
     fn compute(&mut self, context: &ComputeContext) -> Result<(), ort::Error> {
         let wrong = || ort::Error::new("Attention: tensors whose shapes do not match");
         let given: Vec<Option<ValueRef<'_>>> =
-            (0..context.num_inputs()?.min(7)).map(|at| context.input(at)).collect::<Result<_, _>>()?;
+            (0..context.num_inputs()?.min(6)).map(|at| context.input(at)).collect::<Result<_, _>>()?;
         let tensor = |at: usize| given.get(at).and_then(Option::as_ref).map(floats).transpose();
         let (Some(queries), Some(keys), Some(values)) = (tensor(0)?, tensor(1)?, tensor(2)?) else {
             return Err(wrong());
         };
-        let prefix = tensor(4)?.zip(tensor(5)?).filter(|(keys, _)| !keys.1.is_empty());
-        let relative = tensor(6)?;
+        let (prefix, relative) = match (tensor(4)?, tensor(5)?) {
+            (Some(keys), Some(values)) => (Some((keys, values)).filter(|(keys, _)| !keys.1.is_empty()), None),
+            (relative, _) => (None, relative),
+        };
         let &[rows, positions, width] = &queries.0[..] else { return Err(wrong()) };
         let (heads, shared) = (self.heads, self.shared);
         let size = width / heads.max(1);
@@ -115,7 +117,7 @@ fn side_by_side<'v>((shape, values): &(Vec<usize>, &'v [f32]), [heads, size]: [u
     Heads::new(values, layout, Extent { rows, positions, heads, size })
 }
 
-/// Heads of a prefix, each with its positions below each other, as if every row had them. The number of rows is the batch's.
+/// Heads of a prefix, each with its positions below each other, as if every one of the batch's rows had them.
 fn one_row<'v>((shape, values): &(Vec<usize>, &'v [f32]), size: usize, rows: usize) -> Option<Heads<'v>> {
     let &[1, heads, positions, wide] = &shape[..] else { return None };
     let layout = Layout { row: 0, position: size, head: positions * size };

@@ -1,5 +1,5 @@
 //! Operators of our own, as ONNX Runtime calls them: tensors in, slices for [`kernels`](crate::kernels), the runtime's own
-//! threads for their items. A panic ends a run with an error: across the C interface it would end the process.
+//! threads for their items. A panic in an item ends a run with an error: across the C interface it would end the process.
 
 mod attention;
 mod linear;

@@ -3,7 +3,7 @@
 //! are. P tokens of the prefix, L of the row in this run, T = P + L.
 
 use super::{Tables, projection};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lowering::cpu::norms::{last_axis, picked};
 use crate::lowering::inputs;
 use crate::lowering::onnx::builder::{GraphBuilder, Operators, Size, Value};
@@ -53,8 +53,7 @@ pub fn context(
     let (own, bias, positions) = match picks {
         Some(picks) => {
             let own = picked(builder, "last.states", states, &picks.column)?;
-            let bias = picks.bias.clone().unwrap_or_else(Value::absent);
-            (own, bias, picks.index.clone())
+            (own, usual(picks.bias.as_ref())?, picks.index.clone())
         }
         None => (states.clone(), tables.bias_of_groups(builder, attention)?, first.clone()),
     };
@@ -91,8 +90,7 @@ pub fn context(
             let own_scores = own_scores(builder, &name("scores.own"))?;
             let scores = builder.op(&name("scores"), "Concat", &[&past_scores, &own_scores], &[last_axis()])?;
             let weights = visible(builder, &scores)?;
-            let sizes = prefix.score_sizes.clone().unwrap_or_else(Value::absent);
-            let parts = [&weights, &sizes];
+            let parts = [&weights, &usual(prefix.score_sizes.as_ref())?];
             let past_weights = builder.op(&name("weights.past"), "Split", &parts, &[last_axis()])?;
             let own_weights = builder.further_output(&past_weights, "own")?;
             let from_past = builder.op(&name("context.past"), "MatMul", &[&past_weights, &past_value], &[])?;
@@ -105,6 +103,11 @@ pub fn context(
     let swapped = builder.op(&name("context.swapped"), "Transpose", &[&ungrouped], &[swap_heads()])?;
     let joined = builder.sizes(&[0, 0, attention.heads as i64 * size])?;
     builder.op(&name("context.joined"), "Reshape", &[&swapped, &joined], &[])
+}
+
+/// An input that graphs of the usual operators declare.
+fn usual(input: Option<&Value>) -> Result<Value> {
+    input.cloned().ok_or_else(|| Error::Graph { problem: "an input of the usual operators is not declared".to_owned() })
 }
 
 /// (B, L, heads · D) -> (B, heads, L, D), rotated where a rotation and positions are given.
