@@ -3,8 +3,8 @@
     python benches/families.py [--families bert,mpnet] [--python INTERPRETER] [--rounds 7] [--texts 128]
 
 Each family is written by the recipe that the tests have for it (`tests/kit/families/`), at 12 layers of 768 in
-float32, with MiniLM's tokenizer (30,522 tokens) and rows of at most 256 tokens, into a folder that is removed
-afterwards (half a gigabyte). Families whose published checkpoints bring code of their own are written as transformers
+float32, with MiniLM's tokenizer (30,522 tokens; qwen2 with a small one of bytes) and rows of at most 256 tokens, into
+a folder that is removed afterwards (half a gigabyte). Families whose published checkpoints bring code of their own are written as transformers
 names them, so that its implementation runs.
 
 sentence-transformers runs as it comes, in float32, in the environment under .bench/ or in INTERPRETER. Texts: the
@@ -18,6 +18,8 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +75,8 @@ RECIPES = {
     **{name: Recipe("decoders", (name, name), DECODER) for name in ("llama", "qwen2", "qwen3", "mistral", "eurobert")},
 }  # fmt: skip
 FAMILIES = ("bert", *RECIPES)
+# transformers takes Qwen2's own splitting of texts for it, whatever its files say.
+OWN_TOKENIZER = ("qwen2",)
 
 
 def minilm_tokenizer(folder: Path) -> TinyTokenizer:
@@ -101,21 +105,32 @@ def write(family: str, folder: Path, tokenizer: TinyTokenizer) -> None:
     for name, size in recipe.sizes.items():
         getattr(module, name)  # a recipe that calls it otherwise would stay tiny
         setattr(module, name, size)
-    module._case(*recipe.case).write(folder)
+    if family in OWN_TOKENIZER:
+        module._case(*recipe.case).write(folder)
+        return
+    with using_tokenizer(tokenizer):
+        module._case(*recipe.case).write(folder)
 
 
-def use_tokenizer(tokenizer: TinyTokenizer) -> None:
+@contextmanager
+def using_tokenizer(tokenizer: TinyTokenizer) -> Iterator[None]:
     """Lets every recipe take this tokenizer for its own."""
 
     def same(*_: Any) -> TinyTokenizer:
         return tokenizer
 
-    for name in (
+    names = (
         "word_piece", "mpnet_word_piece", "unigram", "roberta_bytes", "end_token_bytes", "first_and_last_bytes",
         "gemma_pieces",
-    ):  # fmt: skip
-        getattr(tokenizers, name)
-        setattr(tokenizers, name, same)
+    )  # fmt: skip
+    kept = {name: getattr(tokenizers, name) for name in names}
+    try:
+        for name in names:
+            setattr(tokenizers, name, same)
+        yield
+    finally:
+        for name, own in kept.items():
+            setattr(tokenizers, name, own)
 
 
 def compare(family: str, folder: Path, python: Path, texts: Path, rounds: int, count: int) -> Figure:
@@ -151,7 +166,6 @@ def main() -> None:
     path = BENCH / "texts-families.json"
     path.write_text(json.dumps({"mixed": texts}), encoding="utf-8")
     tokenizer = minilm_tokenizer(minilm)
-    use_tokenizer(tokenizer)
     print(f"{processor()}, {os.cpu_count()} CPUs, {len(texts)} texts")
     figures = []
     for family in options.families:
