@@ -4,8 +4,8 @@
 
 Each family is written by the recipe that the tests have for it (`tests/kit/families/`), at 12 layers of 768 in
 float32, with MiniLM's tokenizer (30,522 tokens; qwen2 with a small one of bytes) and rows of at most 256 tokens, into
-a folder that is removed afterwards (half a gigabyte). Families whose published checkpoints bring code of their own are written as transformers
-names them, so that its implementation runs.
+a folder that is removed afterwards (half a gigabyte). Families whose published
+checkpoints bring code of their own are written as transformers names them, so that its implementation runs.
 
 sentence-transformers runs as it comes, in float32, in the environment under .bench/ or in INTERPRETER. Texts: the
 mixed ones of `compare.py`, in turns, in one run; a ratio is the median of the pairwise ratios of the rounds, above 1
