@@ -226,15 +226,7 @@ unsafe fn panels<L: Lanes, const ROWS: usize>(
     // SAFETY: the caller's.
     unsafe {
         let sums = block::product::<L, ROWS>(call.x.at(row, input), call.x.stride, panel.start(), 2 * L::WIDTH, length);
-        let to = call.sums(input);
-        for offset in 0..ROWS {
-            for half in 0..2 {
-                let output = output + half * L::WIDTH;
-                if output < call.y.width {
-                    to.put::<L>(row + offset, output, sums[offset][half]);
-                }
-            }
-        }
+        call.sums(input).put_block::<L, ROWS>(row, output, sums);
     }
 }
 

@@ -71,6 +71,54 @@ pub(super) struct Sums<'a> {
 }
 
 impl Sums<'_> {
+    /// For some rows, two vectors of outputs each, from `output` on.
+    ///
+    /// # Safety
+    /// As [`Sums::put`]'s.
+    #[inline(always)]
+    pub(super) unsafe fn put_block<L: Lanes, const ROWS: usize>(
+        &self,
+        row: usize,
+        output: usize,
+        mut sums: [[L::Vector; 2]; ROWS],
+    ) {
+        // SAFETY: the caller's; vectors whose first output is past the width are left out.
+        unsafe {
+            if self.to.width - output < 2 * L::WIDTH {
+                for offset in 0..ROWS {
+                    for half in 0..2 {
+                        if output + half * L::WIDTH < self.to.width {
+                            self.put::<L>(row + offset, output + half * L::WIDTH, sums[offset][half]);
+                        }
+                    }
+                }
+                return;
+            }
+            let to = self.to.at(row, output);
+            if !self.is_first {
+                for offset in 0..ROWS {
+                    for half in 0..2 {
+                        let before = L::load(to.add(offset * self.to.stride + half * L::WIDTH));
+                        sums[offset][half] = L::add(before, sums[offset][half]);
+                    }
+                }
+            }
+            if let (true, Some(bias)) = (self.is_last, self.bias) {
+                for half in 0..2 {
+                    let bias = L::load(bias.as_ptr().add(output + half * L::WIDTH));
+                    for offset in 0..ROWS {
+                        sums[offset][half] = L::add(sums[offset][half], bias);
+                    }
+                }
+            }
+            for offset in 0..ROWS {
+                for half in 0..2 {
+                    L::store(to.add(offset * self.to.stride + half * L::WIDTH), sums[offset][half]);
+                }
+            }
+        }
+    }
+
     /// For a row, a vector of outputs from `output` on, of which those past the width are left out.
     ///
     /// # Safety
