@@ -90,6 +90,14 @@ impl Arithmetic {
         }
     }
 
+    /// Whether weights are numbers with a fraction.
+    pub fn is_float(self) -> bool {
+        match self {
+            Arithmetic::Float32 | Arithmetic::Float16 => true,
+            Arithmetic::Int8 => false,
+        }
+    }
+
     /// Refuses any other than float32, where nothing else can be: `reason` goes on with why.
     pub fn float32_alone(self, reason: &str) -> Result<()> {
         match self {

@@ -1,5 +1,6 @@
 //! One block of keys of [`attention`](super::attention): scores, their weights so far, and the weighted values.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::block;
@@ -17,7 +18,8 @@ pub(super) const QUERIES: usize = 48;
 
 /// What is known of the queries of an item after some blocks of keys.
 pub(super) struct State {
-    scores: [[f32; KEYS]; QUERIES],
+    /// As many as the block has keys, up to whole panels.
+    scores: [[MaybeUninit<f32>; KEYS]; QUERIES],
     largest: [f32; QUERIES],
     /// Sums of the weights.
     pub(super) total: [f32; QUERIES],
@@ -27,7 +29,17 @@ impl State {
     /// Before the first block.
     #[inline(always)]
     pub(super) fn new() -> Self {
-        State { scores: [[0.0; KEYS]; QUERIES], largest: [f32::NEG_INFINITY; QUERIES], total: [0.0; QUERIES] }
+        State {
+            scores: [[MaybeUninit::uninit(); KEYS]; QUERIES],
+            largest: [f32::NEG_INFINITY; QUERIES],
+            total: [0.0; QUERIES],
+        }
+    }
+
+    /// A query's first score.
+    #[inline(always)]
+    fn scores(&mut self, query: usize) -> *mut f32 {
+        self.scores[query].as_mut_ptr().cast()
     }
 }
 
@@ -58,7 +70,7 @@ pub(super) unsafe fn scores<L: Lanes>(
                         let sums =
                             block::product::<L, $rows>(from, queries.stride, panel.start(), 2 * L::WIDTH, keys.width);
                         for offset in 0..$rows {
-                            let to = state.scores[query + offset].as_mut_ptr().add(column);
+                            let to = state.scores(query + offset).add(column);
                             L::store(to, sums[offset][0]);
                             L::store(to.add(L::WIDTH), sums[offset][1]);
                         }
@@ -84,7 +96,9 @@ pub(super) unsafe fn weigh<L: Lanes>(
     seen: Range<usize>,
     context: &mut [f32],
 ) {
-    let scores = &mut state.scores[query];
+    let keys = block.len().next_multiple_of(2 * L::WIDTH);
+    // SAFETY: whole panels of scores were written.
+    let scores = unsafe { std::slice::from_raw_parts_mut(state.scores(query), keys) };
     let start = seen.start.clamp(block.start, block.end) - block.start;
     let end = seen.end.clamp(block.start, block.end) - block.start;
     if start >= end {
@@ -95,7 +109,7 @@ pub(super) unsafe fn weigh<L: Lanes>(
     unsafe {
         let at = scores.as_mut_ptr();
         let mut lane = 0;
-        while lane < KEYS {
+        while lane < keys {
             L::store(at.add(lane), L::multiply(L::load(at.add(lane)), L::all(scale)));
             lane += L::WIDTH;
         }
@@ -109,7 +123,7 @@ pub(super) unsafe fn weigh<L: Lanes>(
         let at = scores.as_mut_ptr();
         let mut largest = L::load(at);
         lane = L::WIDTH;
-        while lane < KEYS {
+        while lane < keys {
             largest = L::larger(largest, L::load(at.add(lane)));
             lane += L::WIDTH;
         }
@@ -119,7 +133,7 @@ pub(super) unsafe fn weigh<L: Lanes>(
         let largest = lanes.into_iter().fold(before, f32::max);
         let mut total = L::all(0.0);
         lane = 0;
-        while lane < KEYS {
+        while lane < keys {
             let weight = exponential::<L>(L::add(L::load(at.add(lane)), L::all(-largest)));
             total = L::add(total, weight);
             L::store(at.add(lane), weight);
@@ -169,15 +183,21 @@ pub(super) unsafe fn add_values<L: Lanes>(
                 (from, stride) = (panel.start(), 2 * L::WIDTH);
             }
             for query in (0..count).step_by(block::ROWS) {
-                let weights = state.scores[query].as_ptr();
+                let weights = state.scores[query].as_ptr().cast();
                 macro_rules! products {
                     ($rows:literal) => {{
                         let sums = block::product::<L, $rows>(weights, KEYS, from, stride, block.len());
                         for offset in 0..$rows {
+                            let to = context.wrapping_add((query + offset) * position + column);
+                            if columns == 2 * L::WIDTH {
+                                L::store(to, L::add(L::load(to), sums[offset][0]));
+                                let to = to.add(L::WIDTH);
+                                L::store(to, L::add(L::load(to), sums[offset][1]));
+                                continue;
+                            }
                             let mut added = [0.0_f32; 32];
                             L::store(added.as_mut_ptr(), sums[offset][0]);
                             L::store(added.as_mut_ptr().add(L::WIDTH), sums[offset][1]);
-                            let to = context.wrapping_add((query + offset) * position + column);
                             let to = std::slice::from_raw_parts_mut(to, columns);
                             for (value, added) in to.iter_mut().zip(added) {
                                 *value += added;

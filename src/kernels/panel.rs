@@ -52,15 +52,25 @@ impl Panel {
                 let output = output + if outputs > 0 { half * L::WIDTH } else { 0 };
                 let (from, to) = (weights.at(output, input), to.add(half * L::WIDTH));
                 // 16 bytes of a row are read at once only where there are so many.
-                let turned = if outputs == L::WIDTH { length - length % F::STEP } else { 0 };
+                let turned = length - length % F::STEP;
+                let mut edge = [[0_u8; 16]; 16];
                 let mut at = 0;
                 while at < turned {
-                    if at * F::BYTES % 64 == 0 {
-                        for row in 0..L::WIDTH {
-                            L::prefetch(from.wrapping_add((width + row) * stride + at * F::BYTES));
+                    let step = from.add(at * F::BYTES);
+                    let words = if outputs == L::WIDTH {
+                        if at * F::BYTES % 64 == 0 {
+                            for row in 0..L::WIDTH {
+                                L::prefetch(step.wrapping_add((width + row) * stride));
+                            }
                         }
-                    }
-                    let columns = F::columns::<L>(L::words(from.add(at * F::BYTES), stride));
+                        L::words(step, stride)
+                    } else {
+                        for row in 0..outputs {
+                            edge[row] = step.add(row * stride).cast::<[u8; 16]>().read();
+                        }
+                        L::words(edge.as_ptr().cast(), size_of_val(&edge[0]))
+                    };
+                    let columns = F::columns::<L>(words);
                     for column in 0..F::STEP {
                         L::store(to.add((at + column) * width), columns[column]);
                     }

@@ -33,6 +33,8 @@ pub(super) enum Instructions {
 pub(crate) enum Choice {
     /// Kernels of ours.
     Kernels(Path),
+    /// Ours for attention, ONNX Runtime's operators for the rest.
+    Attention(Path),
     /// ONNX Runtime's operators.
     OnnxRuntime,
 }
@@ -90,7 +92,11 @@ impl Choice {
     fn among(forced: Option<&str>, memory: Memory, possible: &[Path]) -> Result<Choice> {
         let named = forced.and_then(|name| possible.iter().copied().find(|path| path.name() == name));
         match (forced, memory) {
-            (None, Memory::Fast) | (Some("onnxruntime"), Memory::Fast) => return Ok(Choice::OnnxRuntime),
+            (None, Memory::Fast) => {
+                let first = possible.iter().copied().find(|path| *path != Path::portable());
+                return Ok(first.map_or(Choice::OnnxRuntime, Choice::Attention));
+            }
+            (Some("onnxruntime"), Memory::Fast) => return Ok(Choice::OnnxRuntime),
             (None, Memory::Low) => return Ok(Choice::Kernels(possible.first().copied().unwrap_or(Path::portable()))),
             (Some(_), Memory::Fast | Memory::Low) => {}
         }

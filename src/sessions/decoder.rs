@@ -159,7 +159,7 @@ impl DecoderSession {
             score_sizes: [past as i64, batch.length as i64],
             capture: [1, captured as i64],
             last_index: last.clone().map(|index| index as i64).collect(),
-            last_bias: if self.last_token_alone && !self.operators.are_own() {
+            last_bias: if self.last_token_alone && !self.operators.attend() {
                 last.flat_map(row).collect()
             } else {
                 Vec::new()
@@ -180,12 +180,14 @@ impl DecoderSession {
         frame.arguments(&mut list, batch, past.tokens.len())?;
         match self.operators {
             Operators::Usual => argument(&mut list, inputs::SCORE_SIZES, &[2], &sizes.score_sizes)?,
-            Operators::Own => argument(&mut list, inputs::ATTENTION_MASK, &[rows, length], &batch.attention_mask)?,
+            Operators::OwnAttention | Operators::Own => {
+                argument(&mut list, inputs::ATTENTION_MASK, &[rows, length], &batch.attention_mask)?
+            }
         }
         argument(&mut list, inputs::CAPTURE, &[2], &sizes.capture)?;
         if self.last_token_alone {
             argument(&mut list, inputs::LAST_INDEX, &[rows, 1], &sizes.last_index)?;
-            if !self.operators.are_own() {
+            if !self.operators.attend() {
                 let group = sizes.last_bias.len() / (rows * total).max(1);
                 argument(&mut list, inputs::LAST_BIAS, &[rows, 1, group, total], &sizes.last_bias)?;
             }

@@ -35,7 +35,7 @@ impl Frame {
             [turned(f32::cos), turned(f32::sin)]
         });
         let visibilities = network.visibilities().into_iter().map(|(reach, group)| {
-            let limited = reach != Reach::ALL && !operators.are_own();
+            let limited = reach != Reach::ALL && !operators.attend();
             limited.then(|| (past..total).flat_map(|query| seen(reach, query, total)).collect::<Vec<_>>().repeat(group))
         });
         let pairs = || (0..length).flat_map(|query| (0..length).map(move |key| (query, key)));
@@ -46,7 +46,9 @@ impl Frame {
             visibilities: visibilities.collect(),
             relative_buckets: network.relative_bias.as_ref().map(|_| match operators {
                 Operators::Usual => pairs().map(|(query, key)| RelativeBias::bucket(query, key) as i32).collect(),
-                Operators::Own => distances().map(|(query, key)| RelativeBias::bucket(query, key) as i32).collect(),
+                Operators::OwnAttention | Operators::Own => {
+                    distances().map(|(query, key)| RelativeBias::bucket(query, key) as i32).collect()
+                }
             }),
             position_ids: position_ids.map(|positions| {
                 let rows = batch.input_ids.chunks_exact(length.max(1)).zip(&batch.lengths);

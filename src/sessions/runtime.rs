@@ -96,6 +96,7 @@ impl Runtime {
     pub fn operators(&self) -> Operators {
         match self.kernels {
             Choice::Kernels(_) => Operators::Own,
+            Choice::Attention(_) => Operators::OwnAttention,
             Choice::OnnxRuntime => Operators::Usual,
         }
     }
@@ -103,7 +104,7 @@ impl Runtime {
     /// What the kernels of its sessions are written for, or whose they are.
     pub fn kernels(&self) -> &'static str {
         match self.kernels {
-            Choice::Kernels(path) => path.name(),
+            Choice::Kernels(path) | Choice::Attention(path) => path.name(),
             Choice::OnnxRuntime => "onnxruntime",
         }
     }
@@ -170,7 +171,9 @@ impl Runtime {
         let mut builder = with_copies(self.builder(threads, GraphOptimizationLevel::Level1)?, copies)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
         match self.kernels {
-            Choice::Kernels(path) => builder = builder.with_operators(operators::domain(path)?)?,
+            Choice::Kernels(path) | Choice::Attention(path) => {
+                builder = builder.with_operators(operators::domain(path)?)?
+            }
             Choice::OnnxRuntime => {}
         }
         for initializer in given {

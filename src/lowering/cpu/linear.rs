@@ -12,8 +12,10 @@ use crate::transformer::{Linear, Matrix};
 /// follows, which adds it in the same pass.
 pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix) -> Result<Value> {
     match (builder.arithmetic(), builder.operators()) {
-        (Arithmetic::Int8, Operators::Usual | Operators::Own) => quantized::linear(builder, name, x, weight),
-        (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual) => {
+        (Arithmetic::Int8, Operators::Usual | Operators::OwnAttention | Operators::Own) => {
+            quantized::linear(builder, name, x, weight)
+        }
+        (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual | Operators::OwnAttention) => {
             let weight = builder.matrix(weight)?;
             builder.contrib(name, "FusedMatMul", &[x, &weight], &[AttributeProto::int("transB", 1)])
         }
@@ -32,8 +34,8 @@ pub fn biased_linear(builder: &mut GraphBuilder, name: &str, x: &Value, how: &Li
             builder.own(name, "Linear", &[x, &weight, &bias], &[])
         }
         (Arithmetic::Float32 | Arithmetic::Float16, Operators::Own, None)
-        | (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual, Some(_) | None)
-        | (Arithmetic::Int8, Operators::Usual | Operators::Own, Some(_) | None) => {
+        | (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual | Operators::OwnAttention, Some(_) | None)
+        | (Arithmetic::Int8, Operators::Usual | Operators::OwnAttention | Operators::Own, Some(_) | None) => {
             let product = linear(builder, name, x, &how.weight)?;
             biased(builder, product, how.bias.as_ref())
         }

@@ -25,16 +25,18 @@ const IR_VERSION: i64 = 9;
 pub enum Operators {
     /// ONNX's and ONNX Runtime's: anybody can run it.
     Usual,
-    /// Ours too, where they fit.
+    /// Attention is ours, products with weights are ONNX Runtime's.
+    OwnAttention,
+    /// Ours, attention and products.
     Own,
 }
 
 impl Operators {
-    /// Whether ours are among them.
-    pub fn are_own(self) -> bool {
+    /// Whether attention is ours.
+    pub fn attend(self) -> bool {
         match self {
             Operators::Usual => false,
-            Operators::Own => true,
+            Operators::OwnAttention | Operators::Own => true,
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Attention in one pass over the keys: of queries, keys and values that lie side by side in their rows, after a prefix that
 //! all rows share.
 
+use std::ops::Range;
+
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput, ShapeInferenceContext,
 };
@@ -11,7 +13,7 @@ use crate::kernels::attention::{Attention, Sight};
 use crate::kernels::heads::{Extent, Heads, Layout};
 use crate::kernels::processor::Path;
 
-/// Queries (B, L or 1, N·D), keys and values (B, L, K·D), which tokens there are (B, L) int32; then nothing, or a prefix's
+/// Queries (B, L or 1, N·D), keys and values (B, L, K·D), or all three in one tensor, side by side (`packed`), which tokens there are (B, L) int32; then nothing, or a prefix's
 /// keys and values (1, K, P, D), or what is added to scores by distance (N, 2·L - 1). To (B, L or 1, N·D).
 pub(super) struct AttentionOperator {
     /// The instructions.
@@ -23,6 +25,8 @@ pub(super) struct AttentionKernel {
     heads: usize,
     shared: usize,
     scale: f32,
+    /// All three are in each of the first three inputs.
+    packed: bool,
     back: Option<usize>,
     ahead: Option<usize>,
     path: Path,
@@ -55,6 +59,7 @@ impl Operator for AttentionOperator {
             heads: count("heads")?.ok_or_else(zero)?,
             shared: count("key_value_heads")?.filter(|count| *count > 0).ok_or_else(zero)?,
             scale: context.get::<f32>("scale").ok_or_else(|| ort::Error::new("Attention: no scale"))?,
+            packed: number("packed")? != 0,
             back: count("back")?,
             ahead: count("ahead")?,
             path: self.path,
@@ -63,7 +68,10 @@ impl Operator for AttentionOperator {
 
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> Result<(), ort::Error> {
         match context.inputs().first() {
-            Some(queries @ ValueType::Tensor { .. }) => context.set_output(0, queries),
+            // Of a packed one, the width is not that of what comes out; nobody needs to know it before.
+            Some(queries @ ValueType::Tensor { .. }) if context.attr::<i64>("packed")? == 0 => {
+                context.set_output(0, queries)
+            }
             _ => Ok(()),
         }
     }
@@ -84,10 +92,20 @@ impl Kernel for AttentionKernel {
         };
         let &[rows, positions, width] = &queries.0[..] else { return Err(wrong()) };
         let (heads, shared) = (self.heads, self.shared);
-        let size = width / heads.max(1);
+        let all = if self.packed { heads + 2 * shared } else { heads };
+        let size = width / all.max(1);
+        let width = heads * size;
+        // Where the heads of keys and values begin, and that there are no others in their tensors.
+        let [first, second] = if self.packed { [heads, heads + shared] } else { [0, 0] };
+        let side_by_side = |tensor, heads: Range<usize>| {
+            let all = if self.packed { all } else { heads.len() };
+            side_by_side(tensor, heads, all, size)
+        };
         let lengths = lengths(given.get(3).and_then(Option::as_ref).ok_or_else(wrong)?)?;
 
-        let own = side_by_side(&keys, [shared, size]).zip(side_by_side(&values, [shared, size])).ok_or_else(wrong)?;
+        let own = side_by_side(&keys, first..first + shared)
+            .zip(side_by_side(&values, second..second + shared))
+            .ok_or_else(wrong)?;
         let before = match &prefix {
             Some((keys, values)) => Some(one_row(keys, size, rows).zip(one_row(values, size, rows)).ok_or_else(wrong)?),
             None => None,
@@ -102,19 +120,25 @@ impl Kernel for AttentionKernel {
             relative: relative.as_ref().map(|(_, table)| *table),
         };
         let layout = Layout { row: positions * width, position: width, head: size };
-        let queries = side_by_side(&queries, [heads, size]).ok_or_else(wrong)?;
+        let queries = side_by_side(&queries, 0..heads).ok_or_else(wrong)?;
         let run = Attention::new(queries, before, own, sight, (target, layout), self.path).ok_or_else(wrong)?;
         // SAFETY: each item is run once, and the layout keeps heads apart.
         in_parallel(context, run.items(), |item| unsafe { run.run(item) })
     }
 }
 
-/// Heads that lie side by side in their rows.
-fn side_by_side<'v>((shape, values): &(Vec<usize>, &'v [f32]), [heads, size]: [usize; 2]) -> Option<Heads<'v>> {
+/// Some of the heads that lie side by side in their rows, of which there are `all`.
+fn side_by_side<'v>(
+    (shape, values): &(Vec<usize>, &'v [f32]),
+    heads: Range<usize>,
+    all: usize,
+    size: usize,
+) -> Option<Heads<'v>> {
     let &[rows, positions, width] = &shape[..] else { return None };
     let layout = Layout { row: positions * width, position: width, head: size };
-    (width == heads * size).then_some(())?;
-    Heads::new(values, layout, Extent { rows, positions, heads, size })
+    (width == all * size).then_some(())?;
+    let values = values.get(heads.start * size..).unwrap_or_default();
+    Heads::new(values, layout, Extent { rows, positions, heads: heads.len(), size })
 }
 
 /// Heads of a prefix, each with its positions below each other, as if every one of the batch's rows had them.

@@ -22,6 +22,9 @@ pub fn domain(path: Path) -> Result<OperatorDomain, ort::Error> {
     stored.into_iter().try_fold(domain, |domain, weights| domain.add(LinearOperator { weights, path }))
 }
 
+/// Shares of the items at most: one for each costs more than some items do.
+const SHARES: usize = 256;
+
 /// Runs every item once, on the session's threads.
 pub(super) fn in_parallel(
     context: &ComputeContext,
@@ -38,8 +41,8 @@ pub(super) fn in_parallel(
     match items {
         0 => {}
         1 => guarded(0),
-        // As many shares as items: the runtime gives each thread the next one that is free.
-        _ => context.par_for(items, items, guarded)?,
+        // The runtime gives each thread the next share that is free: enough of them that none waits long for the last.
+        _ => context.par_for(items, items.min(SHARES), guarded)?,
     }
     match panicked.into_inner() {
         true => Err(ort::Error::new("an operator of ironvec panicked")),

@@ -28,7 +28,7 @@ impl Picked {
         let shape = [rows, Size::Fixed(1), Size::Fixed(attention.group()), Size::Symbol("T")];
         let bias = match builder.operators() {
             Operators::Usual => Some(builder.input(inputs::LAST_BIAS, ElementType::Float32, &shape)?),
-            Operators::Own => None,
+            Operators::OwnAttention | Operators::Own => None,
         };
         let axes = builder.sizes(&[2])?;
         let column = builder.op("last_index.column", "Unsqueeze", &[&index, &axes], &[])?;

@@ -27,13 +27,11 @@ pub fn attention(
     picked: Option<&Picked>,
 ) -> Result<Value> {
     let name = format!("layers.{index}.attention");
-    let plain = attention.rotation.is_none()
-        && [&attention.query_norm, &attention.key_norm, &attention.value_norm].iter().all(|norm| norm.is_none());
     let packs = match builder.arithmetic() {
-        Arithmetic::Float32 | Arithmetic::Float16 => plain && biases_agree(attention),
+        Arithmetic::Float32 | Arithmetic::Float16 => is_plain(attention) && biases_agree(attention),
         Arithmetic::Int8 => false, // the packed operator takes float weights alone
     };
-    let context = if builder.operators().are_own() {
+    let context = if builder.operators().attend() {
         own::context(builder, tables, index, attention, states, picked)?
     } else if tables.is_causal() || attention.group() > 1 {
         grouped::context(builder, tables, index, attention, states, picked)?
@@ -43,6 +41,12 @@ pub fn attention(
         projected::context(builder, tables, &name, attention, states)?
     };
     linear(builder, &format!("{name}.output"), &context, &attention.output.weight)
+}
+
+/// Whether nothing happens to queries, keys and values after their products.
+fn is_plain(attention: &Attention) -> bool {
+    let norms = [&attention.query_norm, &attention.key_norm, &attention.value_norm];
+    attention.rotation.is_none() && norms.iter().all(|norm| norm.is_none())
 }
 
 /// Whether all of queries, keys and values have a bias, or none.

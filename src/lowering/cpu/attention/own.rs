@@ -3,11 +3,12 @@
 //! whom is two numbers.
 
 use super::grouped::past;
-use super::{Picked, Tables, projection};
+use super::packed::{stacked_bias, stacked_weight};
+use super::{Picked, Tables, biases_agree, is_plain, projection};
 use crate::error::{Error, Result};
 use crate::lowering::cpu::norms::picked;
 use crate::lowering::inputs;
-use crate::lowering::onnx::builder::{GraphBuilder, Size, Value};
+use crate::lowering::onnx::builder::{GraphBuilder, Operators, Size, Value};
 use crate::lowering::onnx::proto::{AttributeProto, ElementType};
 use crate::transformer::Attention;
 
@@ -28,6 +29,12 @@ pub fn context(
     };
     let (heads, shared) = ([attention.heads, attention.head_size], [attention.key_value_heads, attention.head_size]);
     let Attention { query, key, value, query_norm, key_norm, value_norm, .. } = attention;
+    if packs(builder, tables, attention) && picks.is_none() {
+        let packed = packed(builder, &name("packed"), attention, states)?;
+        let mut inputs = vec![packed.clone(), packed.clone(), packed, tables.mask()?.clone()];
+        inputs.extend(tables.relative().cloned());
+        return attend(builder, &name("context"), attention, &inputs);
+    }
     let mut query = projection(builder, &name("query"), &asking, query, query_norm.as_ref(), heads)?;
     let mut key = projection(builder, &name("key"), states, key, key_norm.as_ref(), shared)?;
     let value = projection(builder, &name("value"), states, value, value_norm.as_ref(), shared)?;
@@ -50,16 +57,44 @@ pub fn context(
         Some(_) => return Err(Error::Graph { problem: "a relative bias in a causal model".to_owned() }),
         None => {}
     }
+    attend(builder, &name("context"), attention, &inputs)
+}
+
+/// Whether queries, keys and values come of one product: where nothing is done to one of them alone, and its weights may be
+/// put together, below each other.
+fn packs(builder: &GraphBuilder, tables: &Tables, attention: &Attention) -> bool {
+    let products = match builder.operators() {
+        Operators::OwnAttention => builder.arithmetic().is_float(),
+        Operators::Usual | Operators::Own => false,
+    };
+    products && !tables.is_causal() && is_plain(attention) && biases_agree(attention)
+}
+
+/// Queries, keys and values side by side. (B, L, H) -> (B, L, (N + 2·K)·D).
+fn packed(builder: &mut GraphBuilder, name: &str, attention: &Attention, states: &Value) -> Result<Value> {
+    let parts = [&attention.query, &attention.key, &attention.value];
+    let weight = stacked_weight(builder, name, parts)?;
+    let product = builder.contrib(name, "FusedMatMul", &[states, &weight], &[AttributeProto::int("transB", 1)])?;
+    match stacked_bias(builder, name, parts)? {
+        Some(bias) => builder.op(&format!("{name}.biased"), "Add", &[&product, &bias], &[]),
+        None => Ok(product),
+    }
+}
+
+/// The operator, over inputs whose first three are one where they are packed.
+fn attend(builder: &mut GraphBuilder, name: &str, attention: &Attention, inputs: &[Value]) -> Result<Value> {
+    let is_packed = inputs[0] == inputs[1];
     let inputs: Vec<&Value> = inputs.iter().collect();
     let tokens = |limit: Option<usize>| limit.map_or(-1, |tokens| tokens as i64);
     let attributes = [
         AttributeProto::int("heads", attention.heads as i64),
         AttributeProto::int("key_value_heads", attention.key_value_heads as i64),
         AttributeProto::float("scale", attention.scale),
+        AttributeProto::int("packed", i64::from(is_packed)),
         AttributeProto::int("back", tokens(attention.reach.back)),
         AttributeProto::int("ahead", tokens(attention.reach.ahead)),
     ];
-    builder.own(&name("context"), "Attention", &inputs, &attributes)
+    builder.own(name, "Attention", &inputs, &attributes)
 }
 
 /// Makes the first row's first tokens an output, (1, K, tokens, D): as many as the graph is asked for, none in most runs.

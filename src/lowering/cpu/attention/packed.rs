@@ -16,11 +16,7 @@ pub fn context(
     states: &Value,
 ) -> Result<Value> {
     let parts = [&attention.query, &attention.key, &attention.value];
-    let mut weights = Vec::new();
-    for part in parts {
-        weights.push(builder.matrix(&part.weight)?);
-    }
-    let weight = below_each_other(builder, &format!("{name}.weight"), &weights)?;
+    let weight = stacked_weight(builder, name, parts)?;
     // The operator wants (inputs, outputs); the runtime folds both steps at load.
     let permutation = AttributeProto::ints("perm", &[1, 0]);
     let weight = builder.op(&format!("{name}.weight.transposed"), "Transpose", &[&weight], &[permutation])?;
@@ -44,6 +40,15 @@ pub fn attributes(attention: &Attention) -> Vec<AttributeProto> {
         attributes.push(AttributeProto::float("scale", attention.scale));
     }
     attributes
+}
+
+/// The weights of queries, keys and values, one below the other: (outputs, inputs). The runtime does it at load.
+pub fn stacked_weight(builder: &mut GraphBuilder, name: &str, parts: [&Linear; 3]) -> Result<Value> {
+    let mut weights = Vec::new();
+    for part in parts {
+        weights.push(builder.matrix(&part.weight)?);
+    }
+    below_each_other(builder, &format!("{name}.weight"), &weights)
 }
 
 /// The biases of queries, keys and values, one after the other; nothing where one of them has none.

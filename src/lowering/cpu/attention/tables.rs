@@ -48,7 +48,7 @@ impl Tables {
         let mut visibilities = Vec::new();
         for (index, (reach, group)) in network.visibilities().into_iter().enumerate() {
             let shape = [Size::Symbol("GL"), Size::Symbol("T")];
-            let limited = (causal || reach != Reach::ALL) && !builder.operators().are_own();
+            let limited = (causal || reach != Reach::ALL) && !builder.operators().attend();
             let name = inputs::visibility_bias(index);
             let bias = if limited { Some(builder.input(&name, float, &shape)?) } else { None };
             visibilities.push(Visibility { reach, group, bias });
@@ -59,12 +59,12 @@ impl Tables {
             prefix = Some(PrefixInputs {
                 score_sizes: match builder.operators() {
                     Operators::Usual => Some(builder.input(inputs::SCORE_SIZES, ElementType::Int64, &two)?),
-                    Operators::Own => None,
+                    Operators::OwnAttention | Operators::Own => None,
                 },
                 capture: builder.input(inputs::CAPTURE, ElementType::Int64, &two)?,
             });
         }
-        if !causal || builder.operators().are_own() {
+        if !causal || builder.operators().attend() {
             mask = Some(builder.input(inputs::ATTENTION_MASK, ElementType::Int32, &[Size::Symbol("B"), length])?);
         }
         let relative = match &network.relative_bias {
@@ -193,7 +193,7 @@ fn padding_bias(builder: &mut GraphBuilder, mask: &Value) -> Result<Value> {
 fn relative_bias(builder: &mut GraphBuilder, bias: &RelativeBias) -> Result<Value> {
     let length = Size::Symbol("L");
     let table = builder.matrix(&bias.table)?;
-    if builder.operators().are_own() {
+    if builder.operators().attend() {
         let buckets = builder.input(inputs::RELATIVE_BUCKETS, ElementType::Int32, &[Size::Symbol("2L-1")])?;
         let found = builder.op("relative_bias.distances", "Gather", &[&table, &buckets], &[])?;
         return builder.op("relative_bias", "Transpose", &[&found], &[AttributeProto::ints("perm", &[1, 0])]);
