@@ -31,10 +31,15 @@ mod lanes;
 pub(crate) mod linear;
 mod narrow;
 mod online_softmax;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod panel;
 mod portable;
 pub(crate) mod processor;
+pub(crate) mod product;
 pub(crate) mod rows;
+mod terms;
 #[cfg(test)]
 mod tests;
+mod tiles;
 pub(crate) mod weights;

@@ -31,7 +31,7 @@ pub fn attention(
         && [&attention.query_norm, &attention.key_norm, &attention.value_norm].iter().all(|norm| norm.is_none());
     let packs = match builder.arithmetic() {
         Arithmetic::Float32 | Arithmetic::Float16 => plain && biases_agree(attention),
-        Arithmetic::Int8 => false, // the packed operator takes float weights alone
+        Arithmetic::Int8 | Arithmetic::Bfloat16 => false, // the packed operator takes float weights alone
     };
     let context = if builder.operators().are_own() {
         own::context(builder, tables, index, attention, states, picked)?
