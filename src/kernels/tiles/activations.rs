@@ -11,7 +11,9 @@ use crate::kernels::terms::terms;
 /// A cache line: memory starts at one.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line([MaybeUninit<u8>; 64]);
+struct Line {
+    _bytes: [MaybeUninit<u8>; 64],
+}
 
 /// Room for the tiles of some rows.
 #[derive(Debug)]
