@@ -43,3 +43,6 @@ mod terms;
 mod tests;
 mod tiles;
 pub(crate) mod weights;
+
+/// Runs a function once for each number below a count, on any threads.
+pub(crate) type InParallel<'a, E> = dyn Fn(usize, &(dyn Fn(usize) + Sync)) -> Result<(), E> + 'a;

@@ -8,11 +8,11 @@ use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps};
 use std::borrow::Cow;
 use std::mem::transmute;
 
+use super::InParallel;
 use super::avx512::Avx512;
 use super::lanes::Lanes;
 use super::linear;
 use super::processor::Path;
-use super::product::InParallel;
 use super::rows::{Rows, RowsMut};
 use super::terms::terms;
 use super::weights::{Float32, Stored, Weights};

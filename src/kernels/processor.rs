@@ -5,6 +5,7 @@
 
 use std::env;
 
+#[cfg(target_arch = "x86_64")]
 use super::tiles::Unit;
 use crate::error::{Error, Result};
 use crate::options::{Arithmetic, Memory};
@@ -37,14 +38,16 @@ pub(super) enum Instructions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Bfloat16 {
     /// AMX: for float32's results too.
+    #[cfg(target_arch = "x86_64")]
     Tiles(Unit),
     /// AVX512-BF16.
     #[cfg(target_arch = "x86_64")]
     Pairs,
+    /// None.
+    #[cfg(target_arch = "x86_64")]
+    Missing,
     /// Plain Rust.
     Emulation,
-    /// None.
-    Missing,
 }
 
 /// Who computes what kernels could.
@@ -102,10 +105,11 @@ impl Path {
     /// Whether products of bfloat16 are as fast as they should be.
     fn has_bfloat16(self) -> bool {
         match self.bfloat16 {
-            Bfloat16::Tiles(_) => true,
             #[cfg(target_arch = "x86_64")]
-            Bfloat16::Pairs => true,
-            Bfloat16::Emulation | Bfloat16::Missing => false,
+            Bfloat16::Tiles(_) | Bfloat16::Pairs => true,
+            #[cfg(target_arch = "x86_64")]
+            Bfloat16::Missing => false,
+            Bfloat16::Emulation => false,
         }
     }
 }
@@ -209,6 +213,7 @@ mod tests {
         assert_eq!(among(None, Memory::Low, &[Path::portable()]).unwrap(), Choice::Kernels(Path::portable()));
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn bfloat16_wants_instructions_or_the_portable_path_by_name() {
         let path = |name, bfloat16| Path { name, lanes: Instructions::Portable, bfloat16 };

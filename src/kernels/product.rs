@@ -1,16 +1,16 @@
 //! A product with a matrix of weights, by whichever program fits the path, the weights and what is to come out: float32's
 //! results, or those of activations and weights in bfloat16 with sums in float32.
 
+use super::InParallel;
 use super::linear::Linear;
 #[cfg(target_arch = "x86_64")]
 use super::pairs;
 use super::processor::{Bfloat16, Path};
 use super::rows::{Rows, RowsMut};
 use super::tiles::{self, Unit};
-use super::weights::{Stored, Weights};
-
-/// Runs a function once for each number below a count, on any threads.
-pub(crate) type InParallel<'a, E> = dyn Fn(usize, &(dyn Fn(usize) + Sync)) -> Result<(), E> + 'a;
+#[cfg(target_arch = "x86_64")]
+use super::weights::Stored;
+use super::weights::Weights;
 
 /// `x · Wᵀ + bias`.
 #[derive(Debug)]
@@ -31,18 +31,21 @@ impl<'a> Product<'a> {
         let lanes = || Linear::new(weights, bias, path).map(Program::Lanes);
         let tiles = |unit| tiles::linear::Linear::new(weights, bias, unit, is_rounded).map(Program::Tiles);
         let program = match (path.bfloat16(), is_rounded) {
+            #[cfg(target_arch = "x86_64")]
             (Bfloat16::Tiles(unit), false) => match weights.stored() {
                 Stored::Bfloat16 => tiles(unit),
                 Stored::Float32 | Stored::Float16 => lanes(),
             },
-            (Bfloat16::Emulation | Bfloat16::Missing, false) => lanes(),
-            (Bfloat16::Tiles(unit), true) => tiles(unit),
-            (Bfloat16::Emulation, true) => tiles(Unit::emulated()),
-            (Bfloat16::Missing, true) => None,
             #[cfg(target_arch = "x86_64")]
-            (Bfloat16::Pairs, false) => lanes(),
+            (Bfloat16::Tiles(unit), true) => tiles(unit),
+            #[cfg(target_arch = "x86_64")]
+            (Bfloat16::Pairs | Bfloat16::Missing, false) => lanes(),
             #[cfg(target_arch = "x86_64")]
             (Bfloat16::Pairs, true) => pairs::Linear::new(weights, bias, path).map(Program::Pairs),
+            #[cfg(target_arch = "x86_64")]
+            (Bfloat16::Missing, true) => None,
+            (Bfloat16::Emulation, false) => lanes(),
+            (Bfloat16::Emulation, true) => tiles(Unit::emulated()),
         };
         program.map(Product)
     }

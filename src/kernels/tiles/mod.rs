@@ -42,6 +42,7 @@ enum Kind {
 
 impl Unit {
     /// The processor, where it has AMX for bfloat16, and the system lets this process use it.
+    #[cfg(any(test, target_arch = "x86_64"))]
     pub(super) fn of_processor() -> Option<Unit> {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if instructions::are_there() {
