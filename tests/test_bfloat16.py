@@ -2,6 +2,8 @@
 products. The portable path, which has to be named, runs the same program everywhere, slowly."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ from kit.vectors import cosines
 OURS = [name for name, case in CASES.items() if case.family != "static" and not name.startswith(NOT_YET)]
 DOCUMENTED = [getattr(value, "__doc__", None) or "" for value in vars(np).values()]
 DOCSTRINGS = sorted({line for text in DOCUMENTED for line in text.split("\n")[:3] if line})
-# The mean over tokens is ONNX Runtime's, whose sums depend on how far rows are padded. A row that met another before that
-# would differ by a rounding to bfloat16 somewhere, a thousand times as much.
+# The mean over tokens is ONNX Runtime's, whose sums depend on how far rows are padded. A row that met another before
+# that would differ by a rounding to bfloat16 somewhere, a thousand times as much.
 POOLED = 5e-7
 
 
@@ -87,6 +89,35 @@ def test_a_checkpoint_gives_the_same_vectors_however_it_is_stored(tmp_path, port
         assert np.abs(vectors[-1] - Embedder(checkpoint.folder, memory="low").encode(TEXTS)).max() > 1e-5
     np.testing.assert_array_equal(vectors[1], vectors[0])
     np.testing.assert_array_equal(vectors[2], vectors[0])
+
+
+HELD = """
+import sys
+from ironvec import Embedder
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+
+Embedder(sys.argv[1] + "/small", threads=1, dtype="bfloat16").encode("paris")
+before = anonymous()
+model = Embedder(sys.argv[1] + "/large", threads=1, dtype="bfloat16")
+model.encode("the capital of france is paris")
+print(anonymous() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/status tells what a process holds for itself")
+@pytest.mark.parametrize(("stored", "least", "most"), [("bfloat16", 0, 0.3), ("float16", 0.8, 2.3)])
+def test_weights_are_held_only_where_they_were_rounded(tmp_path, portable, stored, least, most):
+    # ONNX Runtime makes a copy of what a session is given, and keeps both.
+    write_bert(tmp_path / "small")
+    write_bert(tmp_path / "large", hidden=512, heads=8, layers=8, intermediate=2048, dtype=stored)
+    weights = (tmp_path / "large" / "model.safetensors").stat().st_size / 1024
+    run = [sys.executable, "-c", HELD, str(tmp_path)]
+    held = int(subprocess.run(run, capture_output=True, text=True, timeout=120, check=True).stdout)
+    assert least * weights <= held < most * weights
 
 
 def test_weights_that_bfloat16_has_not_are_refused_by_name(tmp_path, portable):
