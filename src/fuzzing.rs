@@ -88,7 +88,7 @@ fn graphs_of_folder(bytes: &[u8]) -> usize {
         Network::Checkpoint(network, weights) => (network, weights),
         Network::OnnxFile(_) | Network::StaticTable(_) => return 0,
     };
-    let on_cpu = [Arithmetic::Float32, Arithmetic::Int8]
+    let on_cpu = [Arithmetic::Float32, Arithmetic::Bfloat16, Arithmetic::Int8]
         .into_iter()
         .filter(|arithmetic| cpu::lower(network, &spec.pooling, weights, *arithmetic, Operators::Own).is_ok());
     let shape = StaticShape { rows: 1, length: spec.max_length.value.min(64), element: FloatType::Float16 };

@@ -76,6 +76,8 @@ pub enum Arithmetic {
     Float32,
     /// The whole graph, on providers that compute in it.
     Float16,
+    /// Weights and activations rounded to bfloat16, their products added up in float32.
+    Bfloat16,
     /// Weights with a scale for each output channel, activations with one for each row: see `quantized.rs`.
     Int8,
 }
@@ -86,6 +88,7 @@ impl Arithmetic {
         match self {
             Arithmetic::Float32 => "float32",
             Arithmetic::Float16 => "float16",
+            Arithmetic::Bfloat16 => "bfloat16",
             Arithmetic::Int8 => "int8",
         }
     }
@@ -94,7 +97,7 @@ impl Arithmetic {
     pub fn is_float(self) -> bool {
         match self {
             Arithmetic::Float32 | Arithmetic::Float16 => true,
-            Arithmetic::Int8 => false,
+            Arithmetic::Bfloat16 | Arithmetic::Int8 => false,
         }
     }
 
@@ -102,7 +105,7 @@ impl Arithmetic {
     pub fn float32_alone(self, reason: &str) -> Result<()> {
         match self {
             Arithmetic::Float32 => Ok(()),
-            Arithmetic::Int8 | Arithmetic::Float16 => Err(Error::Argument {
+            Arithmetic::Int8 | Arithmetic::Bfloat16 | Arithmetic::Float16 => Err(Error::Argument {
                 argument: "dtype",
                 found: format!("{:?}", self.name()),
                 expected: format!("\"float32\" for {reason}"),

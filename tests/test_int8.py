@@ -97,7 +97,7 @@ def test_it_pickles(minilm_int8):
 
 @pytest.mark.parametrize("dtype", ["int4", "", "Float32"])
 def test_other_dtypes_are_refused_by_name(dtype):
-    with pytest.raises(ValueError, match=r'dtype.*expected "float32", "int8" or, with CoreML, "float16"'):
+    with pytest.raises(ValueError, match=r'dtype.*expected "float32", "bfloat16", "int8" or, with CoreML, "float16"'):
         Embedder("minilm", dtype=dtype)
 
 

@@ -51,9 +51,11 @@ class Embedder(LoadedModel):
             of a short and a long test text are compared with the CPU's, cosine (at least 0.9999, in float16 0.999) and
             length (within 0.1 %, in float16 1 %), at load, and with CoreML for each bucket of lengths when it is first
             needed. `device_report()` tells buckets, limits and cache folder.
-        dtype: What matrix products are computed in: "float32"; "int8", made at load from a checkpoint, on the CPU:
-            weights with a scale per output, activations with one per row, so that no row depends on its batch;
-            "float16" with CoreML. int8 vectors also depend on the processor: x86 without VNNI adds products in 16 bits,
+        dtype: What matrix products are computed in: "float32"; "bfloat16", on processors with AMX-BF16 or AVX512-BF16:
+            weights where they lie in bfloat16 checkpoints and rounded at load from others, activations rounded, sums,
+            attention and norms in float32; "int8", made at load from a checkpoint, on the CPU: weights with a scale per
+            output, activations with one per row, so that no row depends on its batch; "float16" with CoreML. The last
+            bits of bfloat16 depend on the processor, and so does int8: x86 without VNNI adds products in 16 bits,
             so weights take 63 steps there, and 127 elsewhere. Vectors from two kinds of machine differ like two
             approximations of one vector: compute a stored index and its queries on the same kind, or use "float32".
         max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's. Of a text

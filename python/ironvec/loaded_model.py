@@ -201,8 +201,8 @@ class LoadedModel:
         """What runs the model, and how.
 
         Returns:
-            "provider", "dtype", "threads"; "kernels": "onnxruntime", or the instructions ("avx512", "avx2", "portable")
-            of ironvec's own; "nodes" of the graph that ironvec wrote (None for an ONNX file of others),
+            "provider", "dtype", "threads"; "kernels": "onnxruntime", or the instructions ("amx", "avx512", "avx2",
+            "portable") of ironvec's own; "nodes" of the graph that ironvec wrote (None for an ONNX file of others),
             "nodes_placed" on the provider and in how many "partitions" (None with CUDA, which leaves nodes that compute
             shapes to the CPU); "buckets", the lengths that CoreML's rows are padded to (longer ones are a
             `ValueError`; empty where any length runs), and "open_buckets"; "cache_folder", which holds CoreML's
@@ -233,7 +233,7 @@ class LoadedModel:
 
     @property
     def dtype(self) -> str:
-        """What it computes in: "float32", "int8" or "float16"."""
+        """What it computes in: "float32", "bfloat16", "int8" or "float16"."""
         return self._loaded[1].dtype
 
     @property

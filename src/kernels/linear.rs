@@ -67,18 +67,23 @@ impl Call<'_> {
         self.x.rows.div_ceil(self.rows_per_item) * self.y.width.div_ceil(self.outputs_per_item)
     }
 
-    /// Computes an item; there is nothing in an item that does not exist.
-    ///
-    /// # Safety
-    /// No other thread runs the same item of the same run at the same time.
-    pub(crate) unsafe fn run(&self, item: usize) {
+    /// Rows and outputs of an item; none where it does not exist.
+    pub(super) fn shares(&self, item: usize) -> (Range<usize>, Range<usize>) {
         let across = self.y.width.div_ceil(self.outputs_per_item).max(1);
         let share = |index: usize, each: usize, total: usize| {
             let start = index.saturating_mul(each).min(total);
             start..start.saturating_add(each).min(total)
         };
         let rows = share(item / across, self.rows_per_item, self.x.rows);
-        let outputs = share(item % across, self.outputs_per_item, self.y.width);
+        (rows, share(item % across, self.outputs_per_item, self.y.width))
+    }
+
+    /// Computes an item; there is nothing in an item that does not exist.
+    ///
+    /// # Safety
+    /// No other thread runs the same item of the same run at the same time.
+    pub(crate) unsafe fn run(&self, item: usize) {
+        let (rows, outputs) = self.shares(item);
         // SAFETY: the path is the proof of the instructions; rows and outputs are there; the caller's.
         unsafe {
             match self.linear.path.instructions() {
@@ -118,8 +123,12 @@ unsafe fn item_of<L: Lanes>(call: &Call<'_>, rows: Range<usize>, outputs: Range<
     }
 }
 
+/// An item by vectors of `L` over weights as `F`.
+///
+/// # Safety
+/// [`Call::run`]'s; [`Lanes`]'; `F` is the weights' format, or one that is read as it is.
 #[inline(always)]
-unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
     // Outputs that fill no vector cannot be read several at once.
     let whole = if rows.len() <= NARROW { outputs.len() - outputs.len() % L::WIDTH } else { 0 };
     let middle = outputs.start + whole;

@@ -31,10 +31,18 @@ mod lanes;
 pub(crate) mod linear;
 mod narrow;
 mod online_softmax;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod panel;
 mod portable;
 pub(crate) mod processor;
+pub(crate) mod product;
 pub(crate) mod rows;
+mod terms;
 #[cfg(test)]
 mod tests;
+mod tiles;
 pub(crate) mod weights;
+
+/// Runs a function once for each number below a count, on any threads.
+pub(crate) type InParallel<'a, E> = dyn Fn(usize, &(dyn Fn(usize) + Sync)) -> Result<(), E> + 'a;

@@ -5,17 +5,23 @@
 
 use std::env;
 
+#[cfg(target_arch = "x86_64")]
+use super::tiles::Unit;
 use crate::error::{Error, Result};
-use crate::options::Memory;
+use crate::options::{Arithmetic, Memory};
 
 /// The variable's name.
 const VARIABLE: &str = "IRONVEC_KERNELS";
 
 /// Instructions that kernels are written in. A value of this type is the proof that the processor has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Path(Instructions);
+pub(crate) struct Path {
+    name: &'static str,
+    lanes: Instructions,
+    bfloat16: Bfloat16,
+}
 
-/// The instructions of a [`Path`].
+/// Instructions for vectors of float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Instructions {
     /// AVX-512F beside AVX2.
@@ -26,6 +32,22 @@ pub(super) enum Instructions {
     Avx2,
     /// Plain Rust.
     Portable,
+}
+
+/// Instructions for products of bfloat16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bfloat16 {
+    /// AMX: for float32's results too.
+    #[cfg(target_arch = "x86_64")]
+    Tiles(Unit),
+    /// AVX512-BF16.
+    #[cfg(target_arch = "x86_64")]
+    Pairs,
+    /// None.
+    #[cfg(target_arch = "x86_64")]
+    Missing,
+    /// Plain Rust.
+    Emulation,
 }
 
 /// Who computes what kernels could.
@@ -41,17 +63,28 @@ pub(crate) enum Choice {
 
 impl Path {
     /// The paths of this processor, the fastest first. The last is [`Path::portable`].
+    #[cfg(test)]
     pub(crate) fn possible() -> Vec<Path> {
+        Path::of_processor(true)
+    }
+
+    /// The same, without asking the system for tiles where they are not wanted.
+    fn of_processor(tiles: bool) -> Vec<Path> {
         let mut possible = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 =
                 is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
             if avx2 && is_x86_feature_detected!("avx512f") {
-                possible.push(Path(Instructions::Avx512));
+                let pairs = is_x86_feature_detected!("avx512bf16");
+                let bfloat16 = if pairs { Bfloat16::Pairs } else { Bfloat16::Missing };
+                let path = |name, bfloat16| Path { name, lanes: Instructions::Avx512, bfloat16 };
+                let unit = if tiles { Unit::of_processor() } else { None };
+                possible.extend(unit.map(|unit| path("amx", Bfloat16::Tiles(unit))));
+                possible.push(path("avx512", bfloat16));
             }
             if avx2 {
-                possible.push(Path(Instructions::Avx2));
+                possible.push(Path { name: "avx2", lanes: Instructions::Avx2, bfloat16: Bfloat16::Missing });
             }
         }
         possible.push(Path::portable());
@@ -60,56 +93,99 @@ impl Path {
 
     /// The path of every processor.
     pub(crate) fn portable() -> Path {
-        Path(Instructions::Portable)
+        Path { name: "portable", lanes: Instructions::Portable, bfloat16: Bfloat16::Emulation }
     }
 
     /// The name that [`VARIABLE`] has for it.
     pub(crate) fn name(self) -> &'static str {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => "avx512",
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => "avx2",
-            Instructions::Portable => "portable",
-        }
+        self.name
     }
 
-    /// What it is a proof of.
+    /// What float32 is computed in.
     pub(super) fn instructions(self) -> Instructions {
-        self.0
+        self.lanes
+    }
+
+    /// What products of bfloat16 are computed in.
+    pub(super) fn bfloat16(self) -> Bfloat16 {
+        self.bfloat16
+    }
+
+    /// Whether products of bfloat16 are as fast as they should be.
+    fn has_bfloat16(self) -> bool {
+        match self.bfloat16 {
+            #[cfg(target_arch = "x86_64")]
+            Bfloat16::Tiles(_) | Bfloat16::Pairs => true,
+            #[cfg(target_arch = "x86_64")]
+            Bfloat16::Missing => false,
+            Bfloat16::Emulation => false,
+        }
     }
 }
 
 impl Choice {
-    /// What the environment forces, or else what fits the memory that weights may take.
-    pub(crate) fn of(memory: Memory) -> Result<Choice> {
+    /// What the environment forces, or else what fits the arithmetic and the memory that weights may take.
+    pub(crate) fn of(memory: Memory, arithmetic: Arithmetic) -> Result<Choice> {
         let forced = env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
-        Choice::among(forced.as_deref(), memory, &Path::possible())
+        Choice::among(forced.as_deref(), memory, arithmetic, Path::of_processor)
     }
 
-    /// What that means on a processor with these paths. Where nothing is said, ONNX Runtime's kernels: for many rows they are
-    /// still ahead (`benches/low_memory.py`).
-    fn among(forced: Option<&str>, memory: Memory, possible: &[Path]) -> Result<Choice> {
-        let named = forced.and_then(|name| possible.iter().copied().find(|path| path.name() == name));
+    /// What that means on a processor with these paths. Where nothing is said, attention is ours and products are ONNX
+    /// Runtime's, which for many rows are still ahead (`benches/low_memory.py`); but products of bfloat16 are ours alone.
+    fn among(
+        forced: Option<&str>,
+        memory: Memory,
+        arithmetic: Arithmetic,
+        paths: impl FnOnce(bool) -> Vec<Path>,
+    ) -> Result<Choice> {
+        match arithmetic {
+            Arithmetic::Bfloat16 => return Choice::for_bfloat16(forced, paths(true)),
+            Arithmetic::Float32 | Arithmetic::Float16 | Arithmetic::Int8 => {}
+        }
         match (forced, memory) {
             (None, Memory::Fast) => {
-                let first = possible.iter().copied().find(|path| *path != Path::portable());
+                let first = paths(false).into_iter().find(|path| *path != Path::portable());
                 return Ok(first.map_or(Choice::OnnxRuntime, Choice::Attention));
             }
             (Some("onnxruntime"), Memory::Fast) => return Ok(Choice::OnnxRuntime),
-            (None, Memory::Low) => return Ok(Choice::Kernels(possible.first().copied().unwrap_or(Path::portable()))),
+            (None, Memory::Low) => {
+                return Ok(Choice::Kernels(paths(true).first().copied().unwrap_or(Path::portable())));
+            }
             (Some(_), Memory::Fast | Memory::Low) => {}
         }
+        let other = match memory {
+            Memory::Fast => " or onnxruntime",
+            Memory::Low => " with memory=\"low\"",
+        };
+        Choice::named(forced.unwrap_or_default(), &paths(true), other)
+    }
+
+    /// The fastest path with products of bfloat16, or the one that is forced: in plain Rust they are for tests.
+    fn for_bfloat16(forced: Option<&str>, possible: Vec<Path>) -> Result<Choice> {
+        let able = |path: &Path| path.has_bfloat16() || *path == Path::portable();
+        let able: Vec<Path> = possible.into_iter().filter(able).collect();
+        if let Some(name) = forced {
+            return Choice::named(name, &able, " with dtype=\"bfloat16\"");
+        }
+        let fastest = able.into_iter().find(|path| path.has_bfloat16());
+        fastest.map(Choice::Kernels).ok_or_else(|| Error::Argument {
+            argument: "dtype",
+            found: "\"bfloat16\"".to_owned(),
+            expected: "\"float32\" or \"int8\" on this processor, which has neither AVX512-BF16 nor AMX-BF16 \
+                       that the system lets this process use"
+                .to_owned(),
+        })
+    }
+
+    /// The path of a name that was forced; `more` ends the list of those that it could have been.
+    fn named(name: &str, possible: &[Path], more: &str) -> Result<Choice> {
+        let named = possible.iter().copied().find(|path| path.name() == name);
         named.map(Choice::Kernels).ok_or_else(|| {
             let names: Vec<&str> = possible.iter().map(|path| path.name()).collect();
-            let other = match memory {
-                Memory::Fast => " or onnxruntime",
-                Memory::Low => " with memory=\"low\"",
-            };
             Error::Argument {
                 argument: VARIABLE,
-                found: format!("{:?}", forced.unwrap_or_default()),
-                expected: format!("on this processor {}{other}", names.join(", ")),
+                found: format!("{name:?}"),
+                expected: format!("on this processor {}{more}", names.join(", ")),
             }
         })
     }
@@ -119,31 +195,59 @@ impl Choice {
 mod tests {
     use super::*;
 
+    fn among(forced: Option<&str>, memory: Memory, possible: &[Path]) -> Result<Choice> {
+        Choice::among(forced, memory, Arithmetic::Float32, |_| possible.to_vec())
+    }
+
     #[test]
     fn a_forced_path_is_that_path_or_an_error() {
         let possible = Path::possible();
         for memory in [Memory::Fast, Memory::Low] {
             for &path in &possible {
-                assert_eq!(Choice::among(Some(path.name()), memory, &possible).unwrap(), Choice::Kernels(path));
+                assert_eq!(among(Some(path.name()), memory, &possible).unwrap(), Choice::Kernels(path));
             }
             for wrong in ["", "AVX2", "neon", "onnxruntime "] {
-                let message = Choice::among(Some(wrong), memory, &possible).unwrap_err().to_string();
+                let message = among(Some(wrong), memory, &possible).unwrap_err().to_string();
                 let start = format!("IRONVEC_KERNELS={wrong:?}: expected on this processor ");
                 assert!(message.starts_with(&start) && message.contains("portable"), "{message}");
             }
         }
-        assert_eq!(Choice::among(Some("onnxruntime"), Memory::Fast, &possible).unwrap(), Choice::OnnxRuntime);
-        let message = Choice::among(Some("onnxruntime"), Memory::Low, &possible).unwrap_err().to_string();
+        assert_eq!(among(Some("onnxruntime"), Memory::Fast, &possible).unwrap(), Choice::OnnxRuntime);
+        let message = among(Some("onnxruntime"), Memory::Low, &possible).unwrap_err().to_string();
         assert!(message.ends_with("portable with memory=\"low\""), "{message}");
-        let message = Choice::among(Some("avx2"), Memory::Fast, &[Path::portable()]).unwrap_err().to_string();
+        let message = among(Some("avx2"), Memory::Fast, &[Path::portable()]).unwrap_err().to_string();
         assert!(message.ends_with("expected on this processor portable or onnxruntime"), "{message}");
     }
 
     #[test]
     fn where_nothing_is_forced_the_memory_decides() {
         let possible = Path::possible();
-        assert_eq!(Choice::among(None, Memory::Fast, &possible).unwrap(), Choice::OnnxRuntime);
-        assert_eq!(Choice::among(None, Memory::Low, &possible).unwrap(), Choice::Kernels(possible[0]));
-        assert_eq!(Choice::among(None, Memory::Low, &[Path::portable()]).unwrap(), Choice::Kernels(Path::portable()));
+        let attention = among(None, Memory::Fast, &possible).unwrap();
+        assert_eq!(attention == Choice::OnnxRuntime, possible == [Path::portable()]);
+        assert_eq!(among(None, Memory::Fast, &[Path::portable()]).unwrap(), Choice::OnnxRuntime);
+        assert_eq!(among(None, Memory::Low, &possible).unwrap(), Choice::Kernels(possible[0]));
+        assert_eq!(among(None, Memory::Low, &[Path::portable()]).unwrap(), Choice::Kernels(Path::portable()));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn bfloat16_wants_instructions_or_the_portable_path_by_name() {
+        let path = |name, bfloat16| Path { name, lanes: Instructions::Portable, bfloat16 };
+        let tiles = path("amx", Bfloat16::Tiles(Unit::emulated()));
+        let (without, portable) = (path("avx2", Bfloat16::Missing), Path::portable());
+        let of = |forced: Option<&str>, possible: &[Path]| {
+            Choice::among(forced, Memory::Fast, Arithmetic::Bfloat16, |_| possible.to_vec())
+        };
+        assert_eq!(of(None, &[tiles, without, portable]).unwrap(), Choice::Kernels(tiles));
+        assert_eq!(of(Some("portable"), &[tiles, portable]).unwrap(), Choice::Kernels(portable));
+        let message = of(None, &[without, portable]).unwrap_err().to_string();
+        assert!(
+            message.starts_with("dtype=\"bfloat16\": expected \"float32\" or \"int8\" on this processor"),
+            "{message}"
+        );
+        for forced in ["avx2", "onnxruntime"] {
+            let message = of(Some(forced), &[tiles, without, portable]).unwrap_err().to_string();
+            assert!(message.ends_with("expected on this processor amx, portable with dtype=\"bfloat16\""), "{message}");
+        }
     }
 }

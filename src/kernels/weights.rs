@@ -57,6 +57,11 @@ impl<'a> Weights<'a> {
         self.stored
     }
 
+    /// The values, row by row.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Rows of the matrix.
     pub(crate) fn outputs(&self) -> usize {
         self.outputs

@@ -4,5 +4,7 @@ pub mod coreml;
 pub mod cpu;
 pub mod export;
 pub mod inputs;
+mod made;
 pub mod onnx;
 pub mod quantize;
+pub mod round;

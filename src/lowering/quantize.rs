@@ -1,12 +1,10 @@
 //! A float weight matrix in, an int8 one out: symmetric, with a scale for each output channel. Refused: values that are
 //! not finite, whose channel would have no scale.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
 use crate::checkpoint::tensors::TensorReader;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
+use crate::lowering::made::made;
 use crate::memory::filled;
 use crate::transformer::Matrix;
 
@@ -35,28 +33,7 @@ pub fn weight_limit() -> f32 {
 
 /// Quantizes matrices of a checkpoint, several at a time.
 pub fn quantize_all(weights: &Weights, matrices: &[Matrix], threads: usize) -> Result<Vec<QuantizedMatrix>> {
-    let next = AtomicUsize::new(0);
-    let worker = || -> Result<Vec<(usize, QuantizedMatrix)>> {
-        let (mut tensors, mut done) = (TensorReader::new(weights), Vec::new());
-        while let Some((index, matrix)) = matrices.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
-            done.push((index, quantize(&mut tensors, matrix, weight_limit())?));
-        }
-        Ok(done)
-    };
-    let parts: Vec<Result<Vec<(usize, QuantizedMatrix)>>> = thread::scope(|scope| {
-        let workers: Vec<_> =
-            (1..threads).filter_map(|_| thread::Builder::new().spawn_scoped(scope, worker).ok()).collect();
-        let mine = worker();
-        let theirs = workers.into_iter();
-        let theirs = theirs.map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        std::iter::once(mine).chain(theirs.collect::<Vec<_>>()).collect()
-    });
-    let mut quantized = Vec::with_capacity(matrices.len());
-    for part in parts {
-        quantized.extend(part?);
-    }
-    quantized.sort_by_key(|(index, _)| *index);
-    Ok(quantized.into_iter().map(|(_, matrix)| matrix).collect())
+    made(weights, matrices, threads, |tensors, matrix| quantize(tensors, matrix, weight_limit()))
 }
 
 fn quantize(tensors: &mut TensorReader<'_>, matrix: &Matrix, limit: f32) -> Result<QuantizedMatrix> {

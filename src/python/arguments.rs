@@ -17,9 +17,9 @@ use crate::options::Arithmetic;
 use crate::options::OnTruncate;
 
 pub(super) fn parse_dtype(dtype: &str) -> PyResult<Arithmetic> {
-    let known = [Arithmetic::Float32, Arithmetic::Float16, Arithmetic::Int8];
+    let known = [Arithmetic::Float32, Arithmetic::Float16, Arithmetic::Bfloat16, Arithmetic::Int8];
     let named = known.into_iter().find(|arithmetic| arithmetic.name() == dtype);
-    named.ok_or_else(|| argument("dtype", dtype, "\"float32\", \"int8\" or, with CoreML, \"float16\""))
+    named.ok_or_else(|| argument("dtype", dtype, "\"float32\", \"bfloat16\", \"int8\" or, with CoreML, \"float16\""))
 }
 
 pub(super) fn parse_on_truncate(on_truncate: &str) -> PyResult<OnTruncate> {

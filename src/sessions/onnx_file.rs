@@ -22,7 +22,6 @@ use crate::checkpoint::onnx_file::OnnxFile;
 use crate::checkpoint::pooling::PoolingMode;
 use crate::error::{Error, Result};
 use crate::interrupt::{Heed, attentively};
-use crate::options::Arithmetic;
 use crate::sessions::lookup::outside_table;
 use crate::sessions::loops::has_loop;
 use crate::sessions::onnx_inputs::{Inputs, described};
@@ -52,16 +51,9 @@ struct Output {
 }
 
 impl OnnxFileSession {
-    /// Opens a session on an ONNX file, and has it run once. Refused: what it cannot be run in.
-    pub fn open(
-        spec: &Spec,
-        file: &OnnxFile,
-        runtime: &Runtime,
-        arithmetic: Arithmetic,
-        threads: usize,
-    ) -> Result<Self> {
+    /// Opens a session on an ONNX file, and has it run once.
+    pub fn open(spec: &Spec, file: &OnnxFile, runtime: &Runtime, threads: usize) -> Result<Self> {
         let path = &file.path;
-        arithmetic.float32_alone("an ONNX file, which is run as it is; int8 is made from a checkpoint")?;
         let mut files = HeldFiles::new(external_data::held_files(path)?, runtime.copies_weights())?;
         let opened = runtime.open_file(path, files.copies(), threads);
         files.settle()?;

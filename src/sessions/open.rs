@@ -15,6 +15,7 @@ use crate::ending::Turn;
 use crate::error::Result;
 use crate::lowering::cpu;
 use crate::lowering::quantize::quantize_all;
+use crate::lowering::round::round_all;
 use crate::options::Arithmetic;
 use crate::spec::{Network, Spec};
 use crate::transformer::{Matrix, Transformer};
@@ -26,9 +27,9 @@ pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usi
         Network::Checkpoint(network, weights) => {
             open_checkpoint(spec, (network, weights), runtime, arithmetic, threads)?
         }
-        Network::OnnxFile(file) => Box::new(OnnxFileSession::open(spec, file, runtime, arithmetic, threads)?),
+        Network::OnnxFile(file) => Box::new(OnnxFileSession::open(spec, file, runtime, threads)?),
         Network::StaticTable(table) => {
-            Box::new(StaticTableSession::open(table, spec.pooling.clone(), arithmetic, runtime.provider())?)
+            Box::new(StaticTableSession::open(table, spec.pooling.clone(), runtime.provider())?)
         }
     })
 }
@@ -45,6 +46,8 @@ fn open_checkpoint(
     let (nodes, bytes) = (model.node_count(), model.bytes());
     let matrices: Vec<Matrix> = model.quantized.iter().map(|weight| weight.matrix.clone()).collect();
     let quantized = quantize_all(weights, &matrices, threads)?;
+    let matrices: Vec<Matrix> = model.rounded.iter().map(|weight| weight.matrix.clone()).collect();
+    let rounded = round_all(weights, &matrices, threads)?;
     let given = model.quantized.into_iter().zip(quantized).flat_map(|(weight, made)| {
         let (outputs, inputs) = (weight.matrix.outputs(), weight.matrix.inputs);
         [
@@ -52,7 +55,13 @@ fn open_checkpoint(
             Initializer::new(weight.scales_name, [outputs], made.scales),
         ]
     });
+    let rounded = model
+        .rounded
+        .into_iter()
+        .zip(rounded)
+        .map(|(weight, made)| Initializer::new(weight.name, [weight.matrix.outputs(), weight.matrix.inputs], made));
     let opened = given
+        .chain(rounded)
         .collect::<Result<Vec<_>, _>>()
         .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, files.copies(), threads));
     // First: a session on files that changed meanwhile may fail, or not, for no other reason.

@@ -38,6 +38,18 @@ impl Plan {
         }
     }
 
+    /// Refuses any other arithmetic than float32 for what is run as it is.
+    pub fn check_arithmetic(self, network: &Network) -> Result<()> {
+        match (self, network) {
+            (Plan::Cpu(arithmetic), Network::OnnxFile(_)) => arithmetic
+                .float32_alone("an ONNX file, which is run as it is; int8 and bfloat16 are made from a checkpoint"),
+            (Plan::Cpu(arithmetic), Network::StaticTable(_)) => {
+                arithmetic.float32_alone("a static table, which multiplies no matrices")
+            }
+            (Plan::Cpu(_), Network::Checkpoint(..)) | (Plan::Cuda | Plan::FixedShapes(..), _) => Ok(()),
+        }
+    }
+
     /// Refuses weights that stay where they lie for what does not read them so.
     pub fn check_memory(self, options: &LoadOptions, network: &Network) -> Result<()> {
         match options.memory {
@@ -50,6 +62,9 @@ impl Plan {
         };
         match self {
             Plan::Cpu(Arithmetic::Float32) => {}
+            Plan::Cpu(Arithmetic::Bfloat16) => {
+                return refused("\"fast\" with dtype=\"bfloat16\", which reads bfloat16 where it lies anyway");
+            }
             Plan::Cpu(Arithmetic::Int8 | Arithmetic::Float16) => {
                 return refused("\"fast\" but for dtype=\"float32\": other types make weights of their own");
             }
@@ -84,17 +99,17 @@ pub fn choose(asked: Provider, arithmetic: Arithmetic, there: &[Provider]) -> Re
     let fixed = |provider: FixedShapes| match arithmetic {
         Arithmetic::Float32 => Ok(Plan::FixedShapes(provider, FloatType::Float32)),
         Arithmetic::Float16 => Ok(Plan::FixedShapes(provider, FloatType::Float16)),
-        Arithmetic::Int8 => Err(refused("int8", "the CPU")),
+        Arithmetic::Int8 | Arithmetic::Bfloat16 => Err(refused(arithmetic.name(), "the CPU")),
     };
     let plan = match asked {
         Provider::Auto | Provider::Cpu => match arithmetic {
-            Arithmetic::Float32 | Arithmetic::Int8 => Ok(Plan::Cpu(arithmetic)),
+            Arithmetic::Float32 | Arithmetic::Bfloat16 | Arithmetic::Int8 => Ok(Plan::Cpu(arithmetic)),
             Arithmetic::Float16 => Err(refused("float16", "provider=\"coreml\"")),
         },
         Provider::Cuda => match arithmetic {
             Arithmetic::Float32 => Ok(Plan::Cuda),
             Arithmetic::Float16 => Err(refused("float16", "provider=\"coreml\"")),
-            Arithmetic::Int8 => Err(refused("int8", "the CPU")),
+            Arithmetic::Int8 | Arithmetic::Bfloat16 => Err(refused(arithmetic.name(), "the CPU")),
         },
         Provider::CoreMl => fixed(FixedShapes::CoreMl),
         Provider::CoreMlOnCpu => fixed(FixedShapes::CoreMlOnCpu),
@@ -163,7 +178,7 @@ mod tests {
     #[test]
     fn auto_is_the_cpu_whatever_the_runtime_has() {
         let there = [Provider::Auto, Provider::Cpu, Provider::Cuda, Provider::CoreMl];
-        for arithmetic in [Arithmetic::Float32, Arithmetic::Int8] {
+        for arithmetic in [Arithmetic::Float32, Arithmetic::Bfloat16, Arithmetic::Int8] {
             assert_eq!(choose(Provider::Auto, arithmetic, &there).unwrap(), Plan::Cpu(arithmetic));
         }
         assert_eq!(choose(Provider::Cuda, Arithmetic::Float32, &there).unwrap(), Plan::Cuda);

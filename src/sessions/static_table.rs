@@ -9,7 +9,7 @@ use crate::checkpoint::held::HeldFiles;
 use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::static_table::StaticTable;
 use crate::error::{Error, Result};
-use crate::options::{Arithmetic, Provider};
+use crate::options::Provider;
 
 /// A table, ready to be read.
 pub struct StaticTableSession {
@@ -18,14 +18,8 @@ pub struct StaticTableSession {
 }
 
 impl StaticTableSession {
-    /// Refused: what a table cannot be run in or on.
-    pub fn open(
-        table: &Arc<StaticTable>,
-        pooling: Vec<PoolingMode>,
-        arithmetic: Arithmetic,
-        provider: Provider,
-    ) -> Result<Self> {
-        arithmetic.float32_alone("a static table, which multiplies no matrices")?;
+    /// Refused: what a table cannot be run on.
+    pub fn open(table: &Arc<StaticTable>, pooling: Vec<PoolingMode>, provider: Provider) -> Result<Self> {
         match provider {
             Provider::Auto | Provider::Cpu => {}
             Provider::Cuda | Provider::CoreMl | Provider::CoreMlOnCpu => {

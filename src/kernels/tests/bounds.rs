@@ -3,6 +3,7 @@
 
 use std::ptr;
 
+use super::tiles::{tiled, units};
 use super::{ALL_STORED, numbers, product, stored};
 use crate::kernels::processor::Path;
 use crate::kernels::weights::{Stored, Weights};
@@ -68,6 +69,28 @@ fn nothing_is_read_outside_the_weights() {
                             assert_eq!(product(weights, None, path, &x, rows), free);
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tiles_read_nothing_outside_the_weights() {
+    const SIZES: [usize; 8] = [1, 15, 17, 31, 32, 33, 63, 65];
+    let mut fenced = Fenced::new(65 * 65 * 2);
+    for unit in units() {
+        for (outputs, inputs) in SIZES.into_iter().flat_map(|outputs| SIZES.map(|inputs| (outputs, inputs))) {
+            let (bytes, _) = stored(&numbers(outputs * inputs, 1), Stored::Bfloat16);
+            for rows in [1, 17] {
+                let x = numbers(rows * inputs, 2);
+                let of = |bytes: &[u8]| {
+                    let weights = Weights::new(bytes, Stored::Bfloat16, outputs, inputs).unwrap();
+                    tiled(weights, None, unit, false, &x, rows)
+                };
+                let free = of(&bytes);
+                for at_end in [true, false] {
+                    assert_eq!(of(fenced.hold(&bytes, at_end)), free);
                 }
             }
         }

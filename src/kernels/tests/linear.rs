@@ -24,7 +24,7 @@ const SHAPES: [(usize, usize, usize); 12] = [
 ];
 
 /// The arithmetic that the kernel states, one sum at a time.
-fn stated(x: &[f32], w: &[f32], bias: f32, fused: bool) -> f32 {
+pub(super) fn stated(x: &[f32], w: &[f32], bias: f32, fused: bool) -> f32 {
     let mut total = None;
     for (x, w) in x.chunks(CHUNK).zip(w.chunks(CHUNK)) {
         let add = |sum: f32, (x, w): (&f32, &f32)| if fused { x.mul_add(*w, sum) } else { x * w + sum };

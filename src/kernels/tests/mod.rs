@@ -3,7 +3,9 @@
 mod attention;
 mod bounds;
 mod linear;
+mod pairs;
 mod speed;
+mod tiles;
 
 use half::{bf16, f16};
 

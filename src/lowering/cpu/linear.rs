@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::lowering::onnx::builder::{GraphBuilder, Operators, Value};
 use crate::lowering::onnx::proto::AttributeProto;
 use crate::options::Arithmetic;
-use crate::transformer::{Linear, Matrix};
+use crate::transformer::{Linear, Matrix, Vector};
 
 /// `x · Wᵀ`, W as the checkpoint holds it: (outputs, inputs). (…, inputs) -> (…, outputs). A bias is left to the node that
 /// follows, which adds it in the same pass.
@@ -14,6 +14,9 @@ pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix
     match (builder.arithmetic(), builder.operators()) {
         (Arithmetic::Int8, Operators::Usual | Operators::OwnAttention | Operators::Own) => {
             quantized::linear(builder, name, x, weight)
+        }
+        (Arithmetic::Bfloat16, Operators::Usual | Operators::OwnAttention | Operators::Own) => {
+            rounded(builder, name, x, weight, None)
         }
         (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual | Operators::OwnAttention) => {
             let weight = builder.matrix(weight)?;
@@ -33,6 +36,9 @@ pub fn biased_linear(builder: &mut GraphBuilder, name: &str, x: &Value, how: &Li
             let (weight, bias) = (builder.table(&how.weight)?, builder.vector(bias)?);
             builder.own(name, "Linear", &[x, &weight, &bias], &[])
         }
+        (Arithmetic::Bfloat16, Operators::Usual | Operators::OwnAttention | Operators::Own, bias) => {
+            rounded(builder, name, x, &how.weight, bias.as_ref())
+        }
         (Arithmetic::Float32 | Arithmetic::Float16, Operators::Own, None)
         | (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual | Operators::OwnAttention, Some(_) | None)
         | (Arithmetic::Int8, Operators::Usual | Operators::OwnAttention | Operators::Own, Some(_) | None) => {
@@ -40,4 +46,13 @@ pub fn biased_linear(builder: &mut GraphBuilder, name: &str, x: &Value, how: &Li
             biased(builder, product, how.bias.as_ref())
         }
     }
+}
+
+/// The product of both in bfloat16: an operator that is ours alone.
+fn rounded(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix, bias: Option<&Vector>) -> Result<Value> {
+    let mut inputs = vec![x.clone(), builder.rounded_weight(weight)?];
+    if let Some(bias) = bias {
+        inputs.push(builder.vector(bias)?);
+    }
+    builder.own(name, "Linear", &inputs.iter().collect::<Vec<_>>(), &[AttributeProto::int("rounded", 1)])
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::model::{Model, QuantizedWeight};
+use super::model::{Model, QuantizedWeight, RoundedWeight};
 use super::proto::{
     AttributeProto, Dimension, DimensionProto, ElementType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
@@ -74,13 +74,15 @@ pub struct GraphBuilder<'w> {
     pub(super) graph: GraphProto,
     names: HashSet<String>,
     pub(super) quantized: Vec<QuantizedWeight>,
+    pub(super) rounded: Vec<RoundedWeight>,
 }
 
 impl<'w> GraphBuilder<'w> {
     /// An empty graph.
     pub fn new(name: &str, weights: &'w Weights, arithmetic: Arithmetic, operators: Operators) -> Self {
         let graph = GraphProto { name: name.to_owned(), ..Default::default() };
-        GraphBuilder { weights, arithmetic, operators, graph, names: HashSet::new(), quantized: Vec::new() }
+        let (quantized, rounded) = (Vec::new(), Vec::new());
+        GraphBuilder { weights, arithmetic, operators, graph, names: HashSet::new(), quantized, rounded }
     }
 
     /// What matrix products are computed in.
@@ -202,7 +204,7 @@ impl<'w> GraphBuilder<'w> {
             opset_import,
             ..Default::default()
         };
-        Model { proto, quantized: self.quantized }
+        Model { proto, quantized: self.quantized, rounded: self.rounded }
     }
 }
 

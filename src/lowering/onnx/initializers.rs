@@ -6,7 +6,7 @@ use std::ops::Range;
 use safetensors::tensor::Dtype;
 
 use super::builder::{GraphBuilder, Value, dims, external_data};
-use super::model::QuantizedWeight;
+use super::model::{QuantizedWeight, RoundedWeight};
 use super::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, StringStringEntryProto, TensorProto};
 use crate::error::Result;
 use crate::transformer::{Matrix, Vector};
@@ -100,16 +100,7 @@ impl GraphBuilder<'_> {
         for (value, element, shape) in
             [(&values, ElementType::Int8, &[inputs, outputs][..]), (&scales, ElementType::Float32, &[outputs])]
         {
-            let location =
-                StringStringEntryProto { key: "location".to_owned(), value: "given to the session".to_owned() };
-            self.graph.initializer.push(TensorProto {
-                dims: dims(shape),
-                data_type: element as i32,
-                name: value.name().to_owned(),
-                external_data: vec![location],
-                data_location: Some(LOCATION_EXTERNAL),
-                ..Default::default()
-            });
+            self.given(value, element, shape);
         }
         self.quantized.push(QuantizedWeight {
             matrix: matrix.clone(),
@@ -117,6 +108,36 @@ impl GraphBuilder<'_> {
             scales_name: scales.name().to_owned(),
         });
         Ok([values, scales])
+    }
+
+    /// A matrix of the checkpoint in bfloat16, (outputs, inputs): where it lies, or made of wider numbers when the session is
+    /// ([`Model::rounded`](super::model::Model::rounded)).
+    pub fn rounded_weight(&mut self, matrix: &Matrix) -> Result<Value> {
+        let place = self.weights.tensor(&matrix.tensor, &[matrix.tensor_rows, matrix.inputs])?;
+        if place.dtype == Dtype::BF16 {
+            return self.table(matrix);
+        }
+        let name = format!("{}.bfloat16", matrix.name());
+        if let Some(known) = self.named(&name) {
+            return Ok(known);
+        }
+        let value = self.claim(&name)?;
+        self.given(&value, ElementType::BFloat16, &[matrix.outputs(), matrix.inputs]);
+        self.rounded.push(RoundedWeight { matrix: matrix.clone(), name });
+        Ok(value)
+    }
+
+    /// Makes a value an initializer that the session is given.
+    fn given(&mut self, value: &Value, element: ElementType, shape: &[usize]) {
+        let location = StringStringEntryProto { key: "location".to_owned(), value: "given to the session".to_owned() };
+        self.graph.initializer.push(TensorProto {
+            dims: dims(shape),
+            data_type: element as i32,
+            name: value.name().to_owned(),
+            external_data: vec![location],
+            data_location: Some(LOCATION_EXTERNAL),
+            ..Default::default()
+        });
     }
 
     /// A constant of one number, the same value wherever its name is asked for.

@@ -12,6 +12,8 @@ pub struct Model {
     pub proto: ModelProto,
     /// Weights that are not in any file: the session is to be given them.
     pub quantized: Vec<QuantizedWeight>,
+    /// The same, in bfloat16.
+    pub rounded: Vec<RoundedWeight>,
 }
 
 impl Model {
@@ -35,4 +37,13 @@ pub struct QuantizedWeight {
     pub values_name: String,
     /// Initializer (outputs), float32.
     pub scales_name: String,
+}
+
+/// A weight that is rounded to bfloat16 at load.
+#[derive(Debug)]
+pub struct RoundedWeight {
+    /// What it is made of.
+    pub matrix: Matrix,
+    /// Initializer (outputs, inputs).
+    pub name: String,
 }

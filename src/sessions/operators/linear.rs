@@ -6,12 +6,13 @@ use ort::operator::{
 use ort::value::{Shape, SymbolicDimensions, TensorElementType, ValueType};
 
 use super::{constant, floats, in_parallel};
-use crate::kernels::linear::Linear;
 use crate::kernels::processor::Path;
+use crate::kernels::product::Product;
 use crate::kernels::rows::{Rows, RowsMut};
 use crate::kernels::weights::{Stored, Weights};
 
-/// `x · Wᵀ + bias`: (…, inputs) and (outputs, inputs) to (…, outputs). W is a constant, read where it lies.
+/// `x · Wᵀ + bias`: (…, inputs) and (outputs, inputs) to (…, outputs). W is a constant, read where it lies. Where `rounded`
+/// is 1, x is rounded to bfloat16, which W is.
 pub(super) struct LinearOperator {
     /// What W is stored as.
     pub(super) weights: TensorElementType,
@@ -20,7 +21,7 @@ pub(super) struct LinearOperator {
 }
 
 pub(super) struct LinearKernel<'w> {
-    linear: Linear<'w>,
+    product: Product<'w>,
     inputs: usize,
     outputs: usize,
 }
@@ -55,8 +56,9 @@ impl Operator for LinearOperator {
             ..=2 => None,
             _ => Some(floats(constant(context, 2)?.1)?),
         };
-        let linear = weights.and_then(|weights| Linear::new(weights, bias, self.path));
-        Ok(LinearKernel { linear: linear.ok_or_else(refused)?, inputs, outputs })
+        let is_rounded = context.get::<i64>("rounded").is_some_and(|rounded| rounded == 1);
+        let product = weights.and_then(|weights| Product::new(weights, bias, self.path, is_rounded));
+        Ok(LinearKernel { product: product.ok_or_else(refused)?, inputs, outputs })
     }
 
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> Result<(), ort::Error> {
@@ -86,11 +88,9 @@ impl Kernel for LinearKernel<'_> {
         let mut y = context.output(0, sizes)?.ok_or_else(missing)?;
         let (_, target) = y.try_extract_tensor_mut::<f32>()?;
         let rows = values.len() / width;
-        let call = Rows::new(values, rows, width, width)
-            .zip(RowsMut::new(target, rows, outputs, outputs))
-            .and_then(|(x, y)| self.linear.call(x, y))
-            .ok_or_else(missing)?;
-        // SAFETY: each item is run once.
-        in_parallel(context, call.items(), |item| unsafe { call.run(item) })
+        let x = Rows::new(values, rows, width, width).ok_or_else(missing)?;
+        let y = RowsMut::new(target, rows, outputs, outputs).ok_or_else(missing)?;
+        let done = self.product.run(x, y, &|items, run| in_parallel(context, items, run));
+        done.ok_or_else(|| ort::Error::new("Linear: Failed to allocate memory for activations"))?
     }
 }

@@ -29,7 +29,7 @@ pub fn attention(
     let name = format!("layers.{index}.attention");
     let packs = match builder.arithmetic() {
         Arithmetic::Float32 | Arithmetic::Float16 => is_plain(attention) && biases_agree(attention),
-        Arithmetic::Int8 => false, // the packed operator takes float weights alone
+        Arithmetic::Int8 | Arithmetic::Bfloat16 => false, // the packed operator takes float weights alone
     };
     let context = if builder.operators().attend() {
         own::context(builder, tables, index, attention, states, picked)?
