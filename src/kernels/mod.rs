@@ -34,6 +34,7 @@ mod online_softmax;
 mod panel;
 mod portable;
 pub(crate) mod processor;
+pub(crate) mod quantized;
 pub(crate) mod rows;
 #[cfg(test)]
 mod tests;
