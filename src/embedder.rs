@@ -61,7 +61,7 @@ impl Embedder {
         let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
         plan.check_copies(options.copies_weights)?;
         plan.check_memory(options, &spec.network)?;
-        let runtime = runtime.with_kernels(Choice::of(options.memory)?);
+        let runtime = runtime.with_kernels(Choice::of(options.memory, options.arithmetic)?);
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, session) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);

@@ -76,7 +76,7 @@ pub enum Arithmetic {
     Float32,
     /// The whole graph, on providers that compute in it.
     Float16,
-    /// Weights with a scale for each output channel, activations with one for each row: see `quantized.rs`.
+    /// 8-bit steps, with a size for each block of inputs: see `kernels/quantized/`.
     Int8,
 }
 

@@ -6,7 +6,7 @@
 use std::env;
 
 use crate::error::{Error, Result};
-use crate::options::Memory;
+use crate::options::{Arithmetic, Memory};
 
 /// The variable's name.
 const VARIABLE: &str = "IRONVEC_KERNELS";
@@ -79,27 +79,29 @@ impl Path {
 }
 
 impl Choice {
-    /// What the environment forces, or else what fits the memory that weights may take.
-    pub(crate) fn of(memory: Memory) -> Result<Choice> {
+    /// What the environment forces, or else what fits the arithmetic and the memory that weights may take.
+    pub(crate) fn of(memory: Memory, arithmetic: Arithmetic) -> Result<Choice> {
         let forced = env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
-        Choice::among(forced.as_deref(), memory, &Path::possible())
+        let ours_alone = match (memory, arithmetic) {
+            (Memory::Fast | Memory::Low, Arithmetic::Int8) => Some("dtype=\"int8\""),
+            (Memory::Low, Arithmetic::Float32 | Arithmetic::Float16) => Some("memory=\"low\""),
+            (Memory::Fast, Arithmetic::Float32 | Arithmetic::Float16) => None,
+        };
+        Choice::among(forced.as_deref(), ours_alone, &Path::possible())
     }
 
-    /// What that means on a processor with these paths. Where nothing is said, ONNX Runtime's kernels: for many rows they are
+    /// What that means on a processor with these paths, and with what only kernels of ours do. Where nothing is said, ONNX Runtime's kernels: for many rows they are
     /// still ahead (`benches/low_memory.py`).
-    fn among(forced: Option<&str>, memory: Memory, possible: &[Path]) -> Result<Choice> {
+    fn among(forced: Option<&str>, ours_alone: Option<&str>, possible: &[Path]) -> Result<Choice> {
         let named = forced.and_then(|name| possible.iter().copied().find(|path| path.name() == name));
-        match (forced, memory) {
-            (None, Memory::Fast) | (Some("onnxruntime"), Memory::Fast) => return Ok(Choice::OnnxRuntime),
-            (None, Memory::Low) => return Ok(Choice::Kernels(possible.first().copied().unwrap_or(Path::portable()))),
-            (Some(_), Memory::Fast | Memory::Low) => {}
+        match (forced, ours_alone) {
+            (None, None) | (Some("onnxruntime"), None) => return Ok(Choice::OnnxRuntime),
+            (None, Some(_)) => return Ok(Choice::Kernels(possible.first().copied().unwrap_or(Path::portable()))),
+            (Some(_), _) => {}
         }
         named.map(Choice::Kernels).ok_or_else(|| {
             let names: Vec<&str> = possible.iter().map(|path| path.name()).collect();
-            let other = match memory {
-                Memory::Fast => " or onnxruntime",
-                Memory::Low => " with memory=\"low\"",
-            };
+            let other = ours_alone.map_or(" or onnxruntime".to_owned(), |what| format!(" with {what}"));
             Error::Argument {
                 argument: VARIABLE,
                 found: format!("{:?}", forced.unwrap_or_default()),
@@ -113,31 +115,33 @@ impl Choice {
 mod tests {
     use super::*;
 
+    const LOW: Option<&str> = Some("memory=\"low\"");
+
     #[test]
     fn a_forced_path_is_that_path_or_an_error() {
         let possible = Path::possible();
-        for memory in [Memory::Fast, Memory::Low] {
+        for ours_alone in [None, LOW] {
             for &path in &possible {
-                assert_eq!(Choice::among(Some(path.name()), memory, &possible).unwrap(), Choice::Kernels(path));
+                assert_eq!(Choice::among(Some(path.name()), ours_alone, &possible).unwrap(), Choice::Kernels(path));
             }
             for wrong in ["", "AVX2", "neon", "onnxruntime "] {
-                let message = Choice::among(Some(wrong), memory, &possible).unwrap_err().to_string();
+                let message = Choice::among(Some(wrong), ours_alone, &possible).unwrap_err().to_string();
                 let start = format!("IRONVEC_KERNELS={wrong:?}: expected on this processor ");
                 assert!(message.starts_with(&start) && message.contains("portable"), "{message}");
             }
         }
-        assert_eq!(Choice::among(Some("onnxruntime"), Memory::Fast, &possible).unwrap(), Choice::OnnxRuntime);
-        let message = Choice::among(Some("onnxruntime"), Memory::Low, &possible).unwrap_err().to_string();
+        assert_eq!(Choice::among(Some("onnxruntime"), None, &possible).unwrap(), Choice::OnnxRuntime);
+        let message = Choice::among(Some("onnxruntime"), LOW, &possible).unwrap_err().to_string();
         assert!(message.ends_with("portable with memory=\"low\""), "{message}");
-        let message = Choice::among(Some("avx2"), Memory::Fast, &[Path::portable()]).unwrap_err().to_string();
+        let message = Choice::among(Some("avx2"), None, &[Path::portable()]).unwrap_err().to_string();
         assert!(message.ends_with("expected on this processor portable or onnxruntime"), "{message}");
     }
 
     #[test]
-    fn where_nothing_is_forced_the_memory_decides() {
+    fn where_nothing_is_forced_ours_are_taken_where_only_they_can() {
         let possible = Path::possible();
-        assert_eq!(Choice::among(None, Memory::Fast, &possible).unwrap(), Choice::OnnxRuntime);
-        assert_eq!(Choice::among(None, Memory::Low, &possible).unwrap(), Choice::Kernels(possible[0]));
-        assert_eq!(Choice::among(None, Memory::Low, &[Path::portable()]).unwrap(), Choice::Kernels(Path::portable()));
+        assert_eq!(Choice::among(None, None, &possible).unwrap(), Choice::OnnxRuntime);
+        assert_eq!(Choice::among(None, LOW, &possible).unwrap(), Choice::Kernels(possible[0]));
+        assert_eq!(Choice::among(None, LOW, &[Path::portable()]).unwrap(), Choice::Kernels(Path::portable()));
     }
 }

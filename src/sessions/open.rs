@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::decoder::DecoderSession;
 use super::encoder::EncoderSession;
 use super::onnx_file::OnnxFileSession;
-use super::runtime::{Initializer, Runtime};
+use super::runtime::Runtime;
 use super::session::{Facts, Session};
 use super::shared::session_error;
 use super::static_table::StaticTableSession;
@@ -17,7 +17,7 @@ use crate::lowering::cpu;
 use crate::lowering::quantize::quantize_all;
 use crate::options::Arithmetic;
 use crate::spec::{Network, Spec};
-use crate::transformer::{Matrix, Transformer};
+use crate::transformer::Transformer;
 
 /// Opens the model that a spec describes.
 pub fn open(spec: &Spec, runtime: &Runtime, arithmetic: Arithmetic, threads: usize) -> Result<Box<dyn Session>> {
@@ -43,18 +43,11 @@ fn open_checkpoint(
     let mut files = HeldFiles::new(weights.held_files()?, runtime.copies_weights())?;
     let model = cpu::lower(network, &spec.pooling, weights, arithmetic, runtime.operators())?;
     let (nodes, bytes) = (model.node_count(), model.bytes());
-    let matrices: Vec<Matrix> = model.quantized.iter().map(|weight| weight.matrix.clone()).collect();
-    let quantized = quantize_all(weights, &matrices, threads)?;
-    let given = model.quantized.into_iter().zip(quantized).flat_map(|(weight, made)| {
-        let (outputs, inputs) = (weight.matrix.outputs(), weight.matrix.inputs);
-        [
-            Initializer::new(weight.values_name, [inputs, outputs], made.values),
-            Initializer::new(weight.scales_name, [outputs], made.scales),
-        ]
-    });
-    let opened = given
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, files.copies(), threads));
+    let quantized = match runtime.multiplier() {
+        Some(multiplier) => quantize_all(weights, &model.quantized, multiplier, threads)?,
+        None => Vec::new(),
+    };
+    let opened = runtime.open(&bytes, weights.data_folder(), quantized, files.copies(), threads);
     // First: a session on files that changed meanwhile may fail, or not, for no other reason.
     files.settle()?;
     let session = opened.map_err(session_error(weights.path()))?;

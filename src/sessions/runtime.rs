@@ -10,16 +10,17 @@ use ort::ep::{self, ExecutionProvider};
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 
 use crate::checkpoint::held::Copy;
 use crate::ending::Turn;
 use crate::error::{Error, Result};
 use crate::kernels::processor::Choice;
+use crate::kernels::quantized::integers::Multiplier;
+use crate::kernels::quantized::weights::QuantizedMatrix;
 use crate::lowering::onnx::builder::Operators;
 use crate::lowering::onnx::folding::FloatType;
 use crate::memory;
-use crate::options::{FixedShapes, Provider};
+use crate::options::{Arithmetic, FixedShapes, Provider};
 use crate::sessions::library::{find_library, library_version, loader_message};
 use crate::sessions::operators;
 
@@ -100,11 +101,20 @@ impl Runtime {
         }
     }
 
-    /// What the kernels of its sessions are written for, or whose they are.
-    pub fn kernels(&self) -> &'static str {
+    /// What the kernels of its sessions are written for in this arithmetic, or whose they are.
+    pub fn kernels(&self, arithmetic: Arithmetic) -> &'static str {
+        match (self.kernels, arithmetic) {
+            (Choice::Kernels(path), Arithmetic::Float32 | Arithmetic::Float16) => path.name(),
+            (Choice::Kernels(path), Arithmetic::Int8) => Multiplier::of(path).name(),
+            (Choice::OnnxRuntime, Arithmetic::Float32 | Arithmetic::Float16 | Arithmetic::Int8) => "onnxruntime",
+        }
+    }
+
+    /// Who multiplies the quantized matrices of its sessions; without kernels of ours there are none.
+    pub fn multiplier(&self) -> Option<Multiplier> {
         match self.kernels {
-            Choice::Kernels(path) => path.name(),
-            Choice::OnnxRuntime => "onnxruntime",
+            Choice::Kernels(path) => Some(Multiplier::of(path)),
+            Choice::OnnxRuntime => None,
         }
     }
 
@@ -156,13 +166,13 @@ impl Runtime {
     }
 
     /// Opens a session on a model in memory whose external data lies in `data_folder`, or in `copies`, which must outlive
-    /// it. Its graph is ours and fused where that pays: only constants are folded, for the runtime's own fusions would undo
+    /// it, and whose quantized matrices are these. Its graph is ours and fused where that pays: only constants are folded, for the runtime's own fusions would undo
     /// choices that were measured.
     pub fn open(
         &self,
         model: &[u8],
         data_folder: &Path,
-        given: Vec<Initializer>,
+        matrices: Vec<QuantizedMatrix>,
         copies: &[Copy],
         threads: usize,
     ) -> Result<Session, ort::Error> {
@@ -170,11 +180,8 @@ impl Runtime {
         let mut builder = with_copies(self.builder(threads, GraphOptimizationLevel::Level1)?, copies)?
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
         match self.kernels {
-            Choice::Kernels(path) => builder = builder.with_operators(operators::domain(path)?)?,
+            Choice::Kernels(path) => builder = builder.with_operators(operators::domain(path, matrices)?)?,
             Choice::OnnxRuntime => {}
-        }
-        for initializer in given {
-            builder = builder.with_external_initializer(initializer.name, initializer.value)?;
         }
         builder.commit_from_memory(model)
     }
@@ -215,22 +222,6 @@ fn with_copies(builder: SessionBuilder, copies: &[Copy]) -> Result<SessionBuilde
         Ok(builder.with_external_initializer_file_in_memory(name, Arc::clone(bytes))?)
     };
     copies.iter().try_fold(builder, add)
-}
-
-/// A weight that is given to a session rather than read from a file.
-pub struct Initializer {
-    name: String,
-    value: DynValue,
-}
-
-impl Initializer {
-    /// A tensor under the name that the graph has for it.
-    pub fn new<T, const RANK: usize>(name: String, shape: [usize; RANK], values: Vec<T>) -> Result<Self, ort::Error>
-    where
-        T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
-    {
-        Ok(Initializer { name, value: Tensor::from_array((shape, values))?.into_dyn() })
-    }
 }
 
 /// A folder as ONNX Runtime takes it within its settings: as text.

@@ -32,7 +32,9 @@ pub(crate) struct Call<'a> {
     rows_per_item: usize,
 }
 
-fn room<I: Integers>(rows: usize, inputs: usize) -> Option<Activations> {
+/// # Safety
+/// [`Integers`]'.
+unsafe fn room<I: Integers>(rows: usize, inputs: usize) -> Option<Activations> {
     Activations::room::<I>(rows, inputs)
 }
 

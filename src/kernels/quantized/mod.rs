@@ -12,7 +12,7 @@ mod avx2;
 mod block;
 #[cfg(test)]
 mod emulated;
-mod integers;
+pub(crate) mod integers;
 pub(crate) mod linear;
 mod portable;
 #[cfg(test)]

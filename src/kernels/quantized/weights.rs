@@ -34,7 +34,9 @@ fn lines(bytes: usize) -> Option<Vec<Line>> {
     Some(lines)
 }
 
-fn outputs_of<I: Integers>() -> usize {
+/// # Safety
+/// [`Integers`]'.
+unsafe fn outputs_of<I: Integers>() -> usize {
     I::OUTPUTS
 }
 
@@ -82,8 +84,10 @@ impl QuantizedMatrix {
     }
 }
 
+/// # Safety
+/// [`Integers`]'.
 #[inline(always)]
-fn fill<I: Integers>(matrix: &mut QuantizedMatrix, first: usize, rows: &[f32]) -> Result<(), usize> {
+unsafe fn fill<I: Integers>(matrix: &mut QuantizedMatrix, first: usize, rows: &[f32]) -> Result<(), usize> {
     let blocks = matrix.inputs.div_ceil(BLOCK);
     let each = block_bytes(I::OUTPUTS);
     let Some(count) = rows.len().checked_div(matrix.inputs) else { return Ok(()) };

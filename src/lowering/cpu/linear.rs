@@ -1,7 +1,6 @@
 //! Products with a checkpoint's matrices.
 
 use super::norms::biased;
-use super::quantized;
 use crate::error::Result;
 use crate::lowering::onnx::builder::{GraphBuilder, Operators, Value};
 use crate::lowering::onnx::proto::AttributeProto;
@@ -12,7 +11,7 @@ use crate::transformer::{Linear, Matrix};
 /// follows, which adds it in the same pass.
 pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix) -> Result<Value> {
     match (builder.arithmetic(), builder.operators()) {
-        (Arithmetic::Int8, Operators::Usual | Operators::Own) => quantized::linear(builder, name, x, weight),
+        (Arithmetic::Int8, Operators::Usual | Operators::Own) => quantized_linear(builder, name, &[x], weight),
         (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual) => {
             let weight = builder.matrix(weight)?;
             builder.contrib(name, "FusedMatMul", &[x, &weight], &[AttributeProto::int("transB", 1)])
@@ -31,11 +30,21 @@ pub fn biased_linear(builder: &mut GraphBuilder, name: &str, x: &Value, how: &Li
             let (weight, bias) = (builder.table(&how.weight)?, builder.vector(bias)?);
             builder.own(name, "Linear", &[x, &weight, &bias], &[])
         }
+        (Arithmetic::Int8, Operators::Usual | Operators::Own, Some(bias)) => {
+            let bias = builder.vector(bias)?;
+            quantized_linear(builder, name, &[x, &bias], &how.weight)
+        }
         (Arithmetic::Float32 | Arithmetic::Float16, Operators::Own, None)
         | (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual, Some(_) | None)
-        | (Arithmetic::Int8, Operators::Usual | Operators::Own, Some(_) | None) => {
+        | (Arithmetic::Int8, Operators::Usual | Operators::Own, None) => {
             let product = linear(builder, name, x, &how.weight)?;
             biased(builder, product, how.bias.as_ref())
         }
     }
+}
+
+/// The same in int8, by the operator that holds the matrix.
+fn quantized_linear(builder: &mut GraphBuilder, name: &str, inputs: &[&Value], weight: &Matrix) -> Result<Value> {
+    let matrix = AttributeProto::int("matrix", builder.quantized_matrix(weight)?);
+    builder.own(name, "QuantizedLinear", inputs, &[matrix])
 }

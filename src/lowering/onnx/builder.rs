@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::model::{Model, QuantizedWeight};
+use super::model::Model;
 use super::proto::{
     AttributeProto, Dimension, DimensionProto, ElementType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
@@ -11,6 +11,7 @@ use super::proto::{
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
 use crate::options::Arithmetic;
+use crate::transformer::Matrix;
 
 /// ONNX Runtime's own operators (fused attention, skip + norm, …).
 pub const CONTRIB: &str = "com.microsoft";
@@ -71,7 +72,7 @@ pub struct GraphBuilder<'w> {
     operators: Operators,
     pub(super) graph: GraphProto,
     names: HashSet<String>,
-    pub(super) quantized: Vec<QuantizedWeight>,
+    pub(super) quantized: Vec<Matrix>,
 }
 
 impl<'w> GraphBuilder<'w> {
@@ -237,7 +238,7 @@ fn value_info(name: &str, element: ElementType, shape: &[Size]) -> ValueInfoProt
 mod tests {
     use super::*;
     use crate::checkpoint::weights::testing::weights_of;
-    use crate::transformer::{Matrix, Vector};
+    use crate::transformer::Vector;
 
     #[test]
     fn a_name_given_twice_is_an_error() {

@@ -6,8 +6,7 @@ use std::ops::Range;
 use safetensors::tensor::Dtype;
 
 use super::builder::{GraphBuilder, Value, dims, external_data};
-use super::model::QuantizedWeight;
-use super::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, StringStringEntryProto, TensorProto};
+use super::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, TensorProto};
 use crate::error::Result;
 use crate::transformer::{Matrix, Vector};
 
@@ -90,33 +89,14 @@ impl GraphBuilder<'_> {
         Ok(value)
     }
 
-    /// A matrix of the checkpoint in int8, (inputs, outputs), and the scale of each output. Their numbers are made when
-    /// the session is: see [`Model::quantized`].
-    pub fn quantized_weight(&mut self, matrix: &Matrix) -> Result<[Value; 2]> {
+    /// A matrix of the checkpoint that the session holds quantized: its place in [`Model::quantized`](super::model::Model::quantized).
+    pub fn quantized_matrix(&mut self, matrix: &Matrix) -> Result<i64> {
         self.weights.tensor(&matrix.tensor, &[matrix.tensor_rows, matrix.inputs])?;
-        let (name, outputs, inputs) = (matrix.name(), matrix.outputs(), matrix.inputs);
-        let values = self.claim(&format!("{name}.int8"))?;
-        let scales = self.claim(&format!("{name}.scales"))?;
-        for (value, element, shape) in
-            [(&values, ElementType::Int8, &[inputs, outputs][..]), (&scales, ElementType::Float32, &[outputs])]
-        {
-            let location =
-                StringStringEntryProto { key: "location".to_owned(), value: "given to the session".to_owned() };
-            self.graph.initializer.push(TensorProto {
-                dims: dims(shape),
-                data_type: element as i32,
-                name: value.name().to_owned(),
-                external_data: vec![location],
-                data_location: Some(LOCATION_EXTERNAL),
-                ..Default::default()
-            });
+        let place = self.quantized.iter().position(|known| known == matrix).unwrap_or(self.quantized.len());
+        if place == self.quantized.len() {
+            self.quantized.push(matrix.clone());
         }
-        self.quantized.push(QuantizedWeight {
-            matrix: matrix.clone(),
-            values_name: values.name().to_owned(),
-            scales_name: scales.name().to_owned(),
-        });
-        Ok([values, scales])
+        Ok(place as i64)
     }
 
     /// A constant of one number, the same value wherever its name is asked for.

@@ -10,8 +10,8 @@ use crate::transformer::Matrix;
 pub struct Model {
     /// The ONNX model. Weights point into the checkpoint's files.
     pub proto: ModelProto,
-    /// Weights that are not in any file: the session is to be given them.
-    pub quantized: Vec<QuantizedWeight>,
+    /// Matrices whose nodes name them by their place here: the session is to be given them, quantized.
+    pub quantized: Vec<Matrix>,
 }
 
 impl Model {
@@ -24,15 +24,4 @@ impl Model {
     pub fn node_count(&self) -> usize {
         self.proto.graph.as_ref().map_or(0, |graph| graph.node.len())
     }
-}
-
-/// A weight that is made at load.
-#[derive(Debug)]
-pub struct QuantizedWeight {
-    /// What it is made of.
-    pub matrix: Matrix,
-    /// Initializer (inputs, outputs), int8.
-    pub values_name: String,
-    /// Initializer (outputs), float32.
-    pub scales_name: String,
 }
