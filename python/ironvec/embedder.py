@@ -52,10 +52,8 @@ class Embedder(LoadedModel):
             length (within 0.1 %, in float16 1 %), at load, and with CoreML for each bucket of lengths when it is first
             needed. `device_report()` tells buckets, limits and cache folder.
         dtype: What matrix products are computed in: "float32"; "int8", made at load from a checkpoint, on the CPU:
-            weights with a scale per output, activations with one per row, so that no row depends on its batch;
-            "float16" with CoreML. int8 vectors also depend on the processor: x86 without VNNI adds products in 16 bits,
-            so weights take 63 steps there, and 127 elsewhere. Vectors from two kinds of machine differ like two
-            approximations of one vector: compute a stored index and its queries on the same kind, or use "float32".
+            weights and activations in 8-bit steps, of a size per block of 64 inputs, so that no row depends on its
+            batch, and products with the same bits on every processor; "float16" with CoreML.
         max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's. Of a text
             beyond 512 tokens, a causal model holds its keys and values: 7.5 GB at 32,768 tokens of Qwen3's 0.6B.
         truncate_dim: Components kept of each vector. None: all.

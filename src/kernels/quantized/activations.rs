@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::block::{BLOCK, peak, rotate, step_size, to_steps};
+use super::block::{BLOCK, peak, step_size, to_steps};
 use super::integers::Integers;
 use crate::kernels::rows::Rows;
 
@@ -63,7 +63,7 @@ impl Activations {
                 // SAFETY: the caller's: the inputs are there, and so is the room for a block.
                 unsafe {
                     std::ptr::copy_nonoverlapping(x.at(row, block * BLOCK), values.as_mut_ptr(), count);
-                    rotate(&mut values);
+                    I::rotate(&mut values);
                     let size = step_size(peak(&values));
                     let to = self.steps::<[I::Activation; BLOCK]>(row).wrapping_add(block);
                     let sum = to_steps(&values, size, &mut *to);

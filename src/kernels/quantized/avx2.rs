@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::block::BLOCK;
 use super::integers::Integers;
 
 /// AVX2.
@@ -16,6 +17,12 @@ impl Integers for Avx2 {
     const OUTPUTS: usize = 16;
     const GROUP: usize = 2;
     const OFFSET: u8 = 0;
+
+    #[inline(always)]
+    unsafe fn rotate(values: &mut [f32; BLOCK]) {
+        // SAFETY: the trait's.
+        unsafe { rotate(values) }
+    }
 
     #[inline(always)]
     unsafe fn all(value: i32) -> [__m256i; 2] {
@@ -83,17 +90,45 @@ pub(super) unsafe fn floats_of_bfloat16(from: *const u8) -> [__m256; 2] {
 
 /// As [`Integers::add_scaled`].
 #[inline(always)]
-pub(super) unsafe fn add_scaled(
-    total: [__m256; 2],
-    sums: [__m256i; 2],
-    sizes: [__m256; 2],
-    size: f32,
-) -> [__m256; 2] {
+pub(super) unsafe fn add_scaled(total: [__m256; 2], sums: [__m256i; 2], sizes: [__m256; 2], size: f32) -> [__m256; 2] {
     // SAFETY: the caller's: AVX2.
     unsafe {
         let size = _mm256_set1_ps(size);
         let left = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[0]), _mm256_mul_ps(sizes[0], size));
         let right = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[1]), _mm256_mul_ps(sizes[1], size));
         [_mm256_add_ps(total[0], left), _mm256_add_ps(total[1], right)]
+    }
+}
+
+/// As [`Integers::rotate`]: compilers leave it half in scalars.
+#[inline(always)]
+pub(super) unsafe fn rotate(values: &mut [f32; BLOCK]) {
+    // SAFETY: the caller's: AVX2; eight vectors are the block.
+    unsafe {
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for at in 0..8 {
+            rows[at] = _mm256_loadu_ps(values.as_ptr().add(8 * at));
+        }
+        for distance in [4, 2, 1] {
+            for at in 0..8 {
+                if at & distance == 0 {
+                    let (left, right) = (rows[at], rows[at + distance]);
+                    rows[at] = _mm256_add_ps(left, right);
+                    rows[at + distance] = _mm256_sub_ps(left, right);
+                }
+            }
+        }
+        let signs = [
+            _mm256_setr_ps(0.0, 0.0, 0.0, 0.0, -0.0, -0.0, -0.0, -0.0),
+            _mm256_setr_ps(0.0, 0.0, -0.0, -0.0, 0.0, 0.0, -0.0, -0.0),
+            _mm256_setr_ps(0.0, -0.0, 0.0, -0.0, 0.0, -0.0, 0.0, -0.0),
+        ];
+        for at in 0..8 {
+            let mut row = rows[at];
+            row = _mm256_add_ps(_mm256_permute2f128_ps::<1>(row, row), _mm256_xor_ps(row, signs[0]));
+            row = _mm256_add_ps(_mm256_permute_ps::<0b01_00_11_10>(row), _mm256_xor_ps(row, signs[1]));
+            row = _mm256_add_ps(_mm256_permute_ps::<0b10_11_00_01>(row), _mm256_xor_ps(row, signs[2]));
+            _mm256_storeu_ps(values.as_mut_ptr().add(8 * at), row);
+        }
     }
 }

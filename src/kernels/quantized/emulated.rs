@@ -1,6 +1,7 @@
 //! What AVX-512 VNNI does, in plain Rust: so that its layout of weights, its sums' beginnings and its tails are tested on
 //! processors that do not have it.
 
+use super::block::{BLOCK, rotate};
 use super::integers::Integers;
 use super::portable::{add_scaled, sizes};
 
@@ -17,6 +18,10 @@ impl Integers for Emulated {
     const OUTPUTS: usize = OUTPUTS;
     const GROUP: usize = 4;
     const OFFSET: u8 = 128;
+
+    unsafe fn rotate(values: &mut [f32; BLOCK]) {
+        rotate(values);
+    }
 
     unsafe fn all(value: i32) -> [i32; OUTPUTS] {
         [value; OUTPUTS]

@@ -3,7 +3,7 @@
 //! As [`Lanes`](crate::kernels::lanes::Lanes), implementations and generic code are `#[inline(always)]`, so that they become
 //! part of the `#[target_feature]` function that is called.
 
-use super::block::Step;
+use super::block::{BLOCK, Step};
 use crate::kernels::processor::{Instructions, Path};
 
 /// Sums of products of 8-bit integers for `OUTPUTS` outputs at once.
@@ -27,6 +27,8 @@ pub(super) trait Integers {
     /// What stored weights have too much: instructions that take them unsigned want 128.
     const OFFSET: u8;
 
+    /// As [`block::rotate`](super::block::rotate), which it equals to the bit.
+    unsafe fn rotate(values: &mut [f32; BLOCK]);
     /// The same integer for each output.
     unsafe fn all(value: i32) -> Self::Sums;
     /// Reads `OUTPUTS` × `GROUP` bytes.

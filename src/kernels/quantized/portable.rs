@@ -1,5 +1,6 @@
 //! [`Integers`] in plain Rust: every processor, and what the others are tested against.
 
+use super::block::{BLOCK, rotate};
 use super::integers::Integers;
 
 /// Plain Rust.
@@ -16,6 +17,11 @@ impl Integers for Portable {
     const OUTPUTS: usize = OUTPUTS;
     const GROUP: usize = 2;
     const OFFSET: u8 = 0;
+
+    #[inline(always)]
+    unsafe fn rotate(values: &mut [f32; BLOCK]) {
+        rotate(values);
+    }
 
     #[inline(always)]
     unsafe fn all(value: i32) -> [i32; OUTPUTS] {

@@ -4,7 +4,8 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{add_scaled, floats_of_bfloat16};
+use super::avx2::{add_scaled, floats_of_bfloat16, rotate};
+use super::block::BLOCK;
 use super::integers::Integers;
 
 /// AVX-512 VNNI. Two vectors of outputs, so that with six rows twelve sums run beside each other.
@@ -21,6 +22,12 @@ impl Integers for Vnni512 {
     const OUTPUTS: usize = 32;
     const GROUP: usize = 4;
     const OFFSET: u8 = 128;
+
+    #[inline(always)]
+    unsafe fn rotate(values: &mut [f32; BLOCK]) {
+        // SAFETY: the trait's.
+        unsafe { rotate(values) }
+    }
 
     #[inline(always)]
     unsafe fn all(value: i32) -> [__m512i; 2] {
@@ -88,6 +95,12 @@ impl Integers for Vnni256 {
     const OUTPUTS: usize = 16;
     const GROUP: usize = 4;
     const OFFSET: u8 = 128;
+
+    #[inline(always)]
+    unsafe fn rotate(values: &mut [f32; BLOCK]) {
+        // SAFETY: the trait's.
+        unsafe { rotate(values) }
+    }
 
     #[inline(always)]
     unsafe fn all(value: i32) -> [__m256i; 2] {

@@ -2,7 +2,7 @@
 //! each panel one block of inputs after the other, of each block the step sizes (bfloat16) and then the steps, an instruction's
 //! inputs of all outputs side by side. What is missing to a whole panel or block is zeros. Refused: a value that is not finite.
 
-use super::block::{BLOCK, peak, rotate, step_size, to_steps};
+use super::block::{BLOCK, peak, step_size, to_steps};
 use super::integers::{Integers, MOST_OUTPUTS, Multiplier, with_integers};
 
 /// The matrix's memory begins at the edge of a cache line.
@@ -73,7 +73,9 @@ impl QuantizedMatrix {
     pub(crate) fn fill(&mut self, first: usize, rows: &[f32]) -> Result<(), usize> {
         let matrix = self;
         // SAFETY: the multiplier is the proof.
-        unsafe { with_integers!(matrix.multiplier, fill(matrix: &mut QuantizedMatrix, first: usize, rows: &[f32]) -> Result<(), usize>) }
+        unsafe {
+            with_integers!(matrix.multiplier, fill(matrix: &mut QuantizedMatrix, first: usize, rows: &[f32]) -> Result<(), usize>)
+        }
     }
 
     /// Where a panel begins; the caller keeps to the shape.
@@ -112,7 +114,8 @@ unsafe fn fill<I: Integers>(matrix: &mut QuantizedMatrix, first: usize, rows: &[
                 for value in &mut values {
                     *value *= 1.0 / BLOCK as f32;
                 }
-                rotate(&mut values);
+                // SAFETY: the caller's.
+                unsafe { I::rotate(&mut values) };
                 let size = rounded_up(step_size(peak(&values)));
                 let mut rounded = [0_i8; BLOCK];
                 to_steps(&values, size, &mut rounded);

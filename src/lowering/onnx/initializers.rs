@@ -35,12 +35,7 @@ impl GraphBuilder<'_> {
     fn widened(&mut self, name: String, (value, element): (Value, ElementType)) -> Result<Value> {
         match element {
             ElementType::Float32 => return Ok(value),
-            ElementType::Float16
-            | ElementType::BFloat16
-            | ElementType::Uint8
-            | ElementType::Int8
-            | ElementType::Int32
-            | ElementType::Int64 => {}
+            ElementType::Float16 | ElementType::BFloat16 | ElementType::Int32 | ElementType::Int64 => {}
         }
         let name = format!("{name}.float32");
         if let Some(known) = self.named(&name) {

@@ -72,7 +72,8 @@ impl Kernel for QuantizedLinearKernel<'_> {
         let (width, outputs) = (matrix.inputs(), matrix.outputs());
         let mut sizes = shape.to_vec();
         let last = sizes.last_mut().filter(|size| usize::try_from(**size) == Ok(width));
-        *last.ok_or_else(|| ort::Error::new(format!("QuantizedLinear: {shape:?} where rows of {width} are needed")))? =
+        *last
+            .ok_or_else(|| ort::Error::new(format!("QuantizedLinear: {shape:?} where rows of {width} are needed")))? =
             outputs as i64;
         let mut y = context.output(0, sizes)?.ok_or_else(missing)?;
         let (_, target) = y.try_extract_tensor_mut::<f32>()?;
