@@ -13,7 +13,8 @@ pub(super) struct Activations {
     start: *mut u8,
     stride: usize,
     blocks: usize,
-    memory: Vec<u64>,
+    /// What `start` points into.
+    _memory: Vec<u64>,
 }
 
 // SAFETY: it is written only by unsafe functions, whose callers keep threads apart.
@@ -29,7 +30,7 @@ impl Activations {
         let stride = blocks.checked_mul(size_of::<f32>() + size_of::<i32>() + BLOCK * size_of::<I::Activation>())?;
         let mut memory: Vec<u64> = Vec::new();
         memory.try_reserve_exact(rows.checked_mul(stride)?.div_ceil(size_of::<u64>())).ok()?;
-        Some(Activations { start: memory.as_mut_ptr().cast(), stride, blocks, memory })
+        Some(Activations { start: memory.as_mut_ptr().cast(), stride, blocks, _memory: memory })
     }
 
     /// A row's step size of a block; the caller keeps to the shape.

@@ -8,7 +8,9 @@ use super::integers::{Integers, MOST_OUTPUTS, Multiplier, with_integers};
 /// The matrix's memory begins at the edge of a cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line([u8; 64]);
+struct Line {
+    _bytes: [u8; 64],
+}
 
 /// A matrix (outputs, inputs) in steps, for one kind of instructions.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ fn lines(bytes: usize) -> Option<Vec<Line>> {
     let mut lines = Vec::new();
     let count = bytes.div_ceil(64);
     lines.try_reserve_exact(count).ok()?;
-    lines.resize(count, Line([0; 64]));
+    lines.resize(count, Line { _bytes: [0; 64] });
     Some(lines)
 }
 
