@@ -5,7 +5,7 @@
 norm     LayerNorm(x + bias + residual) for 1,024 tokens of 384, in one node and in three;
 runs     MiniLM's time a token by the tokens of a run, on one thread, on two, and in two runs side by side;
 profile  where MiniLM's time goes in a run of 1,024 tokens, by operator, and its products' rate;
-int8     MiniLM in int8: scales per row against one per batch, and how many bits weights and activations keep;
+int8     MiniLM with weights and activations in 8-bit steps: how large blocks may be, and what rotating them brings;
 loading  a float32 export of Qwen3 (benches/make_qwen3.py --export), its weights packed or not: to open, and to run.
 """
 
@@ -122,36 +122,44 @@ def profile() -> None:
     print(f"products outside Attention: {flops / taken['FusedMatMul'] / 1e3:.0f} GFLOP/s")
 
 
-def quantized(model: onnx.ModelProto, per_row: bool, weight_limit: int, activation_limit: int) -> onnx.ModelProto:
-    """The graph with every product in int8, as `src/graph/quantized.rs` has it or with one scale for a whole batch."""
+def quantized(model: onnx.ModelProto, block: int, rotates: bool) -> onnx.ModelProto:
+    """The graph whose products see weights and activations rounded as `src/kernels/quantized/` does, in float32."""
     model = onnx.ModelProto.FromString(model.SerializeToString())
     graph, nodes, done = model.graph, [], set()
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    rotation = np.ones((1, 1), np.float32)
+    while rotates and len(rotation) < block:
+        rotation = np.block([[rotation, rotation], [rotation, -rotation]])
+    rotation = rotation / np.float32(np.sqrt(block)) if rotates else np.eye(block, dtype=np.float32)
 
     def constant(name: str, value: Any) -> str:
         graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    step, zero = constant("step", np.float32(1 / activation_limit)), constant("zero", np.uint8(128))
-    axis = constant("axis", np.array([-1]))
+    blocks, whole = constant("blocks", np.array([0, 0, -1, block])), constant("whole", np.array([0, 0, -1]))
+    turn, steps, axis = constant("turn", rotation), constant("steps", np.float32(127)), constant("axis", np.array([-1]))
+    least = constant("least", np.float32(1e-30))
+
+    def rounded(values: np.ndarray) -> np.ndarray:
+        turned = values.reshape(-1, block) @ rotation
+        sizes = np.maximum(np.abs(turned).max(axis=1, keepdims=True) / np.float32(127), np.float32(1e-30))
+        return (np.round(turned / sizes) * sizes @ rotation).reshape(values.shape)
 
     def linear(x: str, weight: str, output: str) -> None:
-        scales = np.abs(weights[weight]).max(axis=1) / np.float32(weight_limit)
-        values = constant(f"{weight}.int8", np.round(weights[weight] / scales[:, None]).astype(np.int8).T.copy())
-        scales_name = constant(f"{weight}.scales", scales)
-        if not per_row:
-            inputs = [x, values, scales_name]
-            nodes.append(helper.make_node("DynamicQuantizeMatMul", inputs, [output], domain=MICROSOFT))
-            return
+        values = constant(f"{weight}.rounded", rounded(weights[weight]))
         if x not in done:
             done.add(x)
-            nodes.append(helper.make_node("Abs", [x], [f"{x}.abs"]))
-            nodes.append(helper.make_node("ReduceMax", [f"{x}.abs", axis], [f"{x}.peak"], keepdims=1))
-            nodes.append(helper.make_node("Div", [x, f"{x}.peak"], [f"{x}.unit"]))
-            nodes.append(helper.make_node("QuantizeLinear", [f"{x}.unit", step, zero], [f"{x}.int8"]))
-        inputs = [f"{x}.int8", values, step, scales_name, zero]
-        nodes.append(helper.make_node("MatMulIntegerToFloat", inputs, [f"{output}.unscaled"], domain=MICROSOFT))
-        nodes.append(helper.make_node("Mul", [f"{output}.unscaled", f"{x}.peak"], [output]))
+            for operator, inputs, made, keywords in (
+                ("Reshape", [x, blocks], "blocks", {}), ("MatMul", [f"{x}.blocks", turn], "turned", {}),
+                ("Abs", [f"{x}.turned"], "abs", {}), ("ReduceMax", [f"{x}.abs", axis], "peaks", {"keepdims": 1}),
+                ("Div", [f"{x}.peaks", steps], "sizes", {}), ("Max", [f"{x}.sizes", least], "divisors", {}),
+                ("Div", [f"{x}.turned", f"{x}.divisors"], "divided", {}), ("Round", [f"{x}.divided"], "steps", {}),
+                ("Mul", [f"{x}.steps", f"{x}.divisors"], "near", {}), ("MatMul", [f"{x}.near", turn], "back", {}),
+                ("Reshape", [f"{x}.back", whole], "rounded", {}),
+            ):  # fmt: skip
+                nodes.append(helper.make_node(operator, inputs, [f"{x}.{made}"], **keywords))
+        inputs = [f"{x}.rounded", values]
+        nodes.append(helper.make_node("FusedMatMul", inputs, [output], domain=MICROSOFT, transB=1))
 
     for node in graph.node:
         if node.op_type == "FusedMatMul":
@@ -175,23 +183,17 @@ def int8() -> None:
     embedder, model = Embedder("minilm"), minilm()
     texts = docstrings.choose(Embedder("minilm", max_length=512).count_tokens).mixed
     rows = [np.array([row]) for row in embedder.tokenize(texts)]
-    opened = {"float32": session(model)} | {
-        f"scales per {'row' if per_row else 'batch'}, weights to {weight}, activations to {activation}": session(
-            quantized(model, per_row, weight, activation)
-        )
-        for per_row, weight, activation in ((True, 127, 127), (True, 63, 127), (True, 127, 63), (False, 127, 127))
-    }
 
     def vectors(one: onnxruntime.InferenceSession) -> np.ndarray:
         pooled = np.concatenate([one.run(None, feeds(row))[0][0] for row in rows])
         return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
-    inputs = feeds(np.random.default_rng(0).integers(1000, 20000, (32, 32)))
-    expected = vectors(opened["float32"])
-    for name, one in list(opened.items())[1:]:
-        cosines = (vectors(one) * expected).sum(axis=1)
-        _, _, ratio = compare(lambda: opened["float32"].run(None, inputs), lambda one=one: one.run(None, inputs), 15)
-        print(f"{name}: cosine {cosines.mean():.4f}, lowest {cosines.min():.4f}, {ratio:.2f} x the speed", flush=True)
+    expected = vectors(session(model))
+    for block in (32, 64, 128):
+        for rotates in (True, False):
+            cosines = (vectors(session(quantized(model, block, rotates))) * expected).sum(axis=1)
+            name = f"blocks of {block}, {'rotated' if rotates else 'as they are'}"
+            print(f"{name}: cosine {cosines.mean():.5f}, lowest {cosines.min():.5f}", flush=True)
 
 
 def loading(path: str) -> None:

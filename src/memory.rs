@@ -18,13 +18,6 @@ pub fn room_for<T>(count: usize, purpose: impl FnOnce() -> String) -> Result<Vec
     }
 }
 
-/// A list of `count` times the same value.
-pub fn filled<T: Clone>(count: usize, value: T, purpose: impl FnOnce() -> String) -> Result<Vec<T>> {
-    let mut list = room_for(count, purpose)?;
-    list.resize(count, value);
-    Ok(list)
-}
-
 /// Whether a library's error is about memory: its kind does not tell, its text does.
 pub fn is_missing(error: &impl error::Error) -> bool {
     is_said_in(&error.to_string())
@@ -42,7 +35,6 @@ mod tests {
     #[test]
     fn what_cannot_be_had_is_an_error() {
         assert!(room_for::<u64>(1000, || "for little".to_owned()).unwrap().capacity() >= 1000);
-        assert_eq!(filled(3, 7, || "for little".to_owned()).unwrap(), [7, 7, 7]);
         for count in [usize::MAX, usize::MAX / 16] {
             let message = room_for::<u64>(count, || "for much".to_owned()).unwrap_err().to_string();
             assert!(message.starts_with("not enough memory for much: "), "{message}");

@@ -78,7 +78,7 @@ pub enum Arithmetic {
     Float16,
     /// Weights and activations rounded to bfloat16, their products added up in float32.
     Bfloat16,
-    /// Weights with a scale for each output channel, activations with one for each row: see `quantized.rs`.
+    /// 8-bit steps, with a size for each block of inputs: see `kernels/quantized/`.
     Int8,
 }
 

@@ -161,10 +161,9 @@ def test_int8_stays_close_and_rows_do_not_meet(loaded, tmp_path):
     assert turned.max() <= max(0.07, noise.max())
     assert turned.mean() <= max(0.02, noise.mean())
     assert np.abs(vectors - loaded.expected).max() > 1e-4, "this is float32"
-    # A sum that rounds otherwise in a longer batch may move one activation across the edge of a step.
-    apart = np.abs(np.stack([model.encode(text) for text in TEXTS]) - vectors).max(axis=1)
-    assert apart.max() < 2e-3 * max(1.0, np.abs(vectors).max())
-    assert np.median(apart) < 1e-5
+    # The last bits are those of the sum over a row's tokens, which is ONNX Runtime's.
+    alone = np.stack([model.encode(text) for text in TEXTS])
+    assert np.abs(alone - vectors).max() < 1e-6 * max(1.0, np.abs(vectors).max())
 
 
 def test_a_prompt_that_is_kept_changes_nothing(loaded):

@@ -53,11 +53,9 @@ class Embedder(LoadedModel):
             needed. `device_report()` tells buckets, limits and cache folder.
         dtype: What matrix products are computed in: "float32"; "bfloat16", on processors with AMX-BF16 or AVX512-BF16:
             weights where they lie in bfloat16 checkpoints and rounded at load from others, activations rounded, sums,
-            attention and norms in float32; "int8", made at load from a checkpoint, on the CPU: weights with a scale per
-            output, activations with one per row, so that no row depends on its batch; "float16" with CoreML. The last
-            bits of bfloat16 depend on the processor, and so does int8: x86 without VNNI adds products in 16 bits,
-            so weights take 63 steps there, and 127 elsewhere. Vectors from two kinds of machine differ like two
-            approximations of one vector: compute a stored index and its queries on the same kind, or use "float32".
+            attention and norms in float32, the last bits as the processor has them; "int8", made at load from a
+            checkpoint, on the CPU: weights and activations in 8-bit steps, of a size per block of 64 inputs, so that no
+            row depends on its batch, and products with the same bits on every processor; "float16" with CoreML.
         max_length: Tokens per text, special tokens included, at which texts are cut. None: the checkpoint's. Of a text
             beyond 512 tokens, a causal model holds its keys and values: 7.5 GB at 32,768 tokens of Qwen3's 0.6B.
         truncate_dim: Components kept of each vector. None: all.

@@ -202,7 +202,8 @@ class LoadedModel:
 
         Returns:
             "provider", "dtype", "threads"; "kernels": "onnxruntime", or the instructions ("amx", "avx512", "avx2",
-            "portable") of ironvec's own; "nodes" of the graph that ironvec wrote (None for an ONNX file of others),
+            "portable"; of int8's products also "avx512-vnni", "avx2-vnni") of ironvec's own, for attention and for what
+            products are its own; "nodes" of the graph that ironvec wrote (None for an ONNX file of others),
             "nodes_placed" on the provider and in how many "partitions" (None with CUDA, which leaves nodes that compute
             shapes to the CPU); "buckets", the lengths that CoreML's rows are padded to (longer ones are a
             `ValueError`; empty where any length runs), and "open_buckets"; "cache_folder", which holds CoreML's

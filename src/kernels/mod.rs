@@ -37,6 +37,7 @@ mod panel;
 mod portable;
 pub(crate) mod processor;
 pub(crate) mod product;
+pub(crate) mod quantized;
 pub(crate) mod rows;
 mod terms;
 #[cfg(test)]

@@ -131,32 +131,30 @@ impl Choice {
     }
 
     /// What that means on a processor with these paths. Where nothing is said, attention is ours and products are ONNX
-    /// Runtime's, which for many rows are still ahead (`benches/low_memory.py`); but products of bfloat16 are ours alone.
+    /// Runtime's, which for many rows are still ahead (`benches/low_memory.py`); but products of bfloat16 and int8 are ours
+    /// alone.
     fn among(
         forced: Option<&str>,
         memory: Memory,
         arithmetic: Arithmetic,
         paths: impl FnOnce(bool) -> Vec<Path>,
     ) -> Result<Choice> {
-        match arithmetic {
-            Arithmetic::Bfloat16 => return Choice::for_bfloat16(forced, paths(true)),
-            Arithmetic::Float32 | Arithmetic::Float16 | Arithmetic::Int8 => {}
-        }
-        match (forced, memory) {
-            (None, Memory::Fast) => {
+        let ours_alone = match (memory, arithmetic) {
+            (Memory::Fast | Memory::Low, Arithmetic::Bfloat16) => return Choice::for_bfloat16(forced, paths(true)),
+            (Memory::Fast | Memory::Low, Arithmetic::Int8) => Some(" with dtype=\"int8\""),
+            (Memory::Low, Arithmetic::Float32 | Arithmetic::Float16) => Some(" with memory=\"low\""),
+            (Memory::Fast, Arithmetic::Float32 | Arithmetic::Float16) => None,
+        };
+        match (forced, ours_alone) {
+            (None, None) => {
                 let first = paths(false).into_iter().find(|path| *path != Path::portable());
                 return Ok(first.map_or(Choice::OnnxRuntime, Choice::Attention));
             }
-            (Some("onnxruntime"), Memory::Fast) => return Ok(Choice::OnnxRuntime),
-            (None, Memory::Low) => {
-                return Ok(Choice::Kernels(paths(true).first().copied().unwrap_or(Path::portable())));
-            }
-            (Some(_), Memory::Fast | Memory::Low) => {}
+            (Some("onnxruntime"), None) => return Ok(Choice::OnnxRuntime),
+            (None, Some(_)) => return Ok(Choice::Kernels(paths(true).first().copied().unwrap_or(Path::portable()))),
+            (Some(_), Some(_) | None) => {}
         }
-        let other = match memory {
-            Memory::Fast => " or onnxruntime",
-            Memory::Low => " with memory=\"low\"",
-        };
+        let other = ours_alone.unwrap_or(" or onnxruntime");
         Choice::named(forced.unwrap_or_default(), &paths(true), other)
     }
 
@@ -226,6 +224,8 @@ mod tests {
         assert_eq!(attention == Choice::OnnxRuntime, possible == [Path::portable()]);
         assert_eq!(among(None, Memory::Fast, &[Path::portable()]).unwrap(), Choice::OnnxRuntime);
         assert_eq!(among(None, Memory::Low, &possible).unwrap(), Choice::Kernels(possible[0]));
+        let int8 = Choice::among(None, Memory::Fast, Arithmetic::Int8, |_| vec![Path::portable()]).unwrap();
+        assert_eq!(int8, Choice::Kernels(Path::portable()));
         assert_eq!(among(None, Memory::Low, &[Path::portable()]).unwrap(), Choice::Kernels(Path::portable()));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::decoder::DecoderSession;
 use super::encoder::EncoderSession;
 use super::onnx_file::OnnxFileSession;
-use super::runtime::{Initializer, Runtime};
+use super::runtime::{Initializer, Made, Runtime};
 use super::session::{Facts, Session};
 use super::shared::session_error;
 use super::static_table::StaticTableSession;
@@ -44,26 +44,19 @@ fn open_checkpoint(
     let mut files = HeldFiles::new(weights.held_files()?, runtime.copies_weights())?;
     let model = cpu::lower(network, &spec.pooling, weights, arithmetic, runtime.operators())?;
     let (nodes, bytes) = (model.node_count(), model.bytes());
-    let matrices: Vec<Matrix> = model.quantized.iter().map(|weight| weight.matrix.clone()).collect();
-    let quantized = quantize_all(weights, &matrices, threads)?;
+    let quantized = match runtime.multiplier() {
+        Some(multiplier) => quantize_all(weights, &model.quantized, multiplier, threads)?,
+        None => Vec::new(),
+    };
     let matrices: Vec<Matrix> = model.rounded.iter().map(|weight| weight.matrix.clone()).collect();
     let rounded = round_all(weights, &matrices, threads)?;
-    let given = model.quantized.into_iter().zip(quantized).flat_map(|(weight, made)| {
-        let (outputs, inputs) = (weight.matrix.outputs(), weight.matrix.inputs);
-        [
-            Initializer::new(weight.values_name, [inputs, outputs], made.values),
-            Initializer::new(weight.scales_name, [outputs], made.scales),
-        ]
-    });
-    let rounded = model
+    let given = model
         .rounded
         .into_iter()
         .zip(rounded)
         .map(|(weight, made)| Initializer::new(weight.name, [weight.matrix.outputs(), weight.matrix.inputs], made));
-    let opened = given
-        .chain(rounded)
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(|given| runtime.open(&bytes, weights.data_folder(), given, files.copies(), threads));
+    let made = given.collect::<Result<Vec<_>, _>>().map(|given| Made { quantized, given });
+    let opened = made.and_then(|made| runtime.open(&bytes, weights.data_folder(), made, files.copies(), threads));
     // First: a session on files that changed meanwhile may fail, or not, for no other reason.
     files.settle()?;
     let session = opened.map_err(session_error(weights.path()))?;

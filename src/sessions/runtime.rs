@@ -16,10 +16,12 @@ use crate::checkpoint::held::Copy;
 use crate::ending::Turn;
 use crate::error::{Error, Result};
 use crate::kernels::processor::Choice;
+use crate::kernels::quantized::integers::Multiplier;
+use crate::kernels::quantized::weights::QuantizedMatrix;
 use crate::lowering::onnx::builder::Operators;
 use crate::lowering::onnx::folding::FloatType;
 use crate::memory;
-use crate::options::{FixedShapes, Provider};
+use crate::options::{Arithmetic, FixedShapes, Provider};
 use crate::sessions::library::{find_library, library_version, loader_message};
 use crate::sessions::operators;
 
@@ -101,11 +103,26 @@ impl Runtime {
         }
     }
 
-    /// What the kernels of its sessions are written for, or whose they are.
-    pub fn kernels(&self) -> &'static str {
+    /// What the kernels of its sessions are written for in this arithmetic, or whose they are.
+    pub fn kernels(&self, arithmetic: Arithmetic) -> &'static str {
+        match (self.kernels, arithmetic) {
+            (Choice::Kernels(path) | Choice::Attention(path), Arithmetic::Int8) => Multiplier::of(path).name(),
+            (
+                Choice::Kernels(path) | Choice::Attention(path),
+                Arithmetic::Float32 | Arithmetic::Float16 | Arithmetic::Bfloat16,
+            ) => path.name(),
+            (
+                Choice::OnnxRuntime,
+                Arithmetic::Float32 | Arithmetic::Float16 | Arithmetic::Bfloat16 | Arithmetic::Int8,
+            ) => "onnxruntime",
+        }
+    }
+
+    /// Who multiplies the quantized matrices of its sessions; without kernels of ours there are none.
+    pub fn multiplier(&self) -> Option<Multiplier> {
         match self.kernels {
-            Choice::Kernels(path) | Choice::Attention(path) => path.name(),
-            Choice::OnnxRuntime => "onnxruntime",
+            Choice::Kernels(path) | Choice::Attention(path) => Some(Multiplier::of(path)),
+            Choice::OnnxRuntime => None,
         }
     }
 
@@ -163,7 +180,7 @@ impl Runtime {
         &self,
         model: &[u8],
         data_folder: &Path,
-        given: Vec<Initializer>,
+        made: Made,
         copies: &[Copy],
         threads: usize,
     ) -> Result<Session, ort::Error> {
@@ -172,11 +189,11 @@ impl Runtime {
             .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
         match self.kernels {
             Choice::Kernels(path) | Choice::Attention(path) => {
-                builder = builder.with_operators(operators::domain(path)?)?
+                builder = builder.with_operators(operators::domain(path, made.quantized)?)?
             }
             Choice::OnnxRuntime => {}
         }
-        for initializer in given {
+        for initializer in made.given {
             builder = builder.with_external_initializer(initializer.name, initializer.value)?;
         }
         builder.commit_from_memory(model)
@@ -218,6 +235,14 @@ fn with_copies(builder: SessionBuilder, copies: &[Copy]) -> Result<SessionBuilde
         Ok(builder.with_external_initializer_file_in_memory(name, Arc::clone(bytes))?)
     };
     copies.iter().try_fold(builder, add)
+}
+
+/// Weights that were made at load: for our operators, and for the graph.
+pub struct Made {
+    /// By the numbers that the nodes have for them.
+    pub quantized: Vec<QuantizedMatrix>,
+    /// By name.
+    pub given: Vec<Initializer>,
 }
 
 /// A weight that is given to a session rather than read from a file.

@@ -17,7 +17,7 @@ use super::weights::{Stored, Weights};
 const ALL_STORED: [Stored; 3] = [Stored::Float32, Stored::Float16, Stored::Bfloat16];
 
 /// Numbers from -1 to 1 that are the same in each run (splitmix64).
-fn numbers(count: usize, seed: u64) -> Vec<f32> {
+pub(super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed << 32;
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,7 +1,6 @@
 //! Products with a checkpoint's matrices.
 
 use super::norms::biased;
-use super::quantized;
 use crate::error::Result;
 use crate::lowering::onnx::builder::{GraphBuilder, Operators, Value};
 use crate::lowering::onnx::proto::AttributeProto;
@@ -13,7 +12,7 @@ use crate::transformer::{Linear, Matrix, Vector};
 pub fn linear(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix) -> Result<Value> {
     match (builder.arithmetic(), builder.operators()) {
         (Arithmetic::Int8, Operators::Usual | Operators::OwnAttention | Operators::Own) => {
-            quantized::linear(builder, name, x, weight)
+            quantized_linear(builder, name, &[x], weight)
         }
         (Arithmetic::Bfloat16, Operators::Usual | Operators::OwnAttention | Operators::Own) => {
             rounded(builder, name, x, weight, None)
@@ -39,9 +38,13 @@ pub fn biased_linear(builder: &mut GraphBuilder, name: &str, x: &Value, how: &Li
         (Arithmetic::Bfloat16, Operators::Usual | Operators::OwnAttention | Operators::Own, bias) => {
             rounded(builder, name, x, &how.weight, bias.as_ref())
         }
+        (Arithmetic::Int8, Operators::Usual | Operators::OwnAttention | Operators::Own, Some(bias)) => {
+            let bias = builder.vector(bias)?;
+            quantized_linear(builder, name, &[x, &bias], &how.weight)
+        }
         (Arithmetic::Float32 | Arithmetic::Float16, Operators::Own, None)
         | (Arithmetic::Float32 | Arithmetic::Float16, Operators::Usual | Operators::OwnAttention, Some(_) | None)
-        | (Arithmetic::Int8, Operators::Usual | Operators::OwnAttention | Operators::Own, Some(_) | None) => {
+        | (Arithmetic::Int8, Operators::Usual | Operators::OwnAttention | Operators::Own, None) => {
             let product = linear(builder, name, x, &how.weight)?;
             biased(builder, product, how.bias.as_ref())
         }
@@ -55,4 +58,10 @@ fn rounded(builder: &mut GraphBuilder, name: &str, x: &Value, weight: &Matrix, b
         inputs.push(builder.vector(bias)?);
     }
     builder.own(name, "Linear", &inputs.iter().collect::<Vec<_>>(), &[AttributeProto::int("rounded", 1)])
+}
+
+/// The same in int8, by the operator that holds the matrix.
+fn quantized_linear(builder: &mut GraphBuilder, name: &str, inputs: &[&Value], weight: &Matrix) -> Result<Value> {
+    let matrix = AttributeProto::int("matrix", builder.quantized_matrix(weight)?);
+    builder.own(name, "QuantizedLinear", inputs, &[matrix])
 }

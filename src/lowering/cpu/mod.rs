@@ -9,7 +9,6 @@ mod injection;
 mod linear;
 mod norms;
 mod pooling;
-mod quantized;
 
 use crate::checkpoint::pooling::PoolingMode;
 use crate::checkpoint::weights::Weights;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::model::{Model, QuantizedWeight, RoundedWeight};
+use super::model::{Model, RoundedWeight};
 use super::proto::{
     AttributeProto, Dimension, DimensionProto, ElementType, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
     StringStringEntryProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
@@ -11,6 +11,7 @@ use super::proto::{
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
 use crate::options::Arithmetic;
+use crate::transformer::Matrix;
 
 /// ONNX Runtime's own operators (fused attention, skip + norm, …).
 pub const CONTRIB: &str = "com.microsoft";
@@ -73,7 +74,7 @@ pub struct GraphBuilder<'w> {
     operators: Operators,
     pub(super) graph: GraphProto,
     names: HashSet<String>,
-    pub(super) quantized: Vec<QuantizedWeight>,
+    pub(super) quantized: Vec<Matrix>,
     pub(super) rounded: Vec<RoundedWeight>,
 }
 
@@ -241,7 +242,7 @@ fn value_info(name: &str, element: ElementType, shape: &[Size]) -> ValueInfoProt
 mod tests {
     use super::*;
     use crate::checkpoint::weights::testing::weights_of;
-    use crate::transformer::{Matrix, Vector};
+    use crate::transformer::Vector;
 
     #[test]
     fn a_name_given_twice_is_an_error() {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use safetensors::tensor::Dtype;
 
 use super::builder::{GraphBuilder, Value, dims, external_data};
-use super::model::{QuantizedWeight, RoundedWeight};
+use super::model::RoundedWeight;
 use super::proto::{AttributeProto, ElementType, LOCATION_EXTERNAL, StringStringEntryProto, TensorProto};
 use crate::error::Result;
 use crate::transformer::{Matrix, Vector};
@@ -36,12 +36,7 @@ impl GraphBuilder<'_> {
     fn widened(&mut self, name: String, (value, element): (Value, ElementType)) -> Result<Value> {
         match element {
             ElementType::Float32 => return Ok(value),
-            ElementType::Float16
-            | ElementType::BFloat16
-            | ElementType::Uint8
-            | ElementType::Int8
-            | ElementType::Int32
-            | ElementType::Int64 => {}
+            ElementType::Float16 | ElementType::BFloat16 | ElementType::Int32 | ElementType::Int64 => {}
         }
         let name = format!("{name}.float32");
         if let Some(known) = self.named(&name) {
@@ -90,24 +85,14 @@ impl GraphBuilder<'_> {
         Ok(value)
     }
 
-    /// A matrix of the checkpoint in int8, (inputs, outputs), and the scale of each output. Their numbers are made when
-    /// the session is: see [`Model::quantized`].
-    pub fn quantized_weight(&mut self, matrix: &Matrix) -> Result<[Value; 2]> {
+    /// A matrix of the checkpoint that the session holds quantized: its place in [`Model::quantized`](super::model::Model::quantized).
+    pub fn quantized_matrix(&mut self, matrix: &Matrix) -> Result<i64> {
         self.weights.tensor(&matrix.tensor, &[matrix.tensor_rows, matrix.inputs])?;
-        let (name, outputs, inputs) = (matrix.name(), matrix.outputs(), matrix.inputs);
-        let values = self.claim(&format!("{name}.int8"))?;
-        let scales = self.claim(&format!("{name}.scales"))?;
-        for (value, element, shape) in
-            [(&values, ElementType::Int8, &[inputs, outputs][..]), (&scales, ElementType::Float32, &[outputs])]
-        {
-            self.given(value, element, shape);
+        let place = self.quantized.iter().position(|known| known == matrix).unwrap_or(self.quantized.len());
+        if place == self.quantized.len() {
+            self.quantized.push(matrix.clone());
         }
-        self.quantized.push(QuantizedWeight {
-            matrix: matrix.clone(),
-            values_name: values.name().to_owned(),
-            scales_name: scales.name().to_owned(),
-        });
-        Ok([values, scales])
+        Ok(place as i64)
     }
 
     /// A matrix of the checkpoint in bfloat16, (outputs, inputs): where it lies, or made of wider numbers when the session is

@@ -10,9 +10,9 @@ use crate::transformer::Matrix;
 pub struct Model {
     /// The ONNX model. Weights point into the checkpoint's files.
     pub proto: ModelProto,
-    /// Weights that are not in any file: the session is to be given them.
-    pub quantized: Vec<QuantizedWeight>,
-    /// The same, in bfloat16.
+    /// Matrices whose nodes name them by their place here: the session is to be given them, quantized.
+    pub quantized: Vec<Matrix>,
+    /// Weights that are in no file: the session is to be given them, in bfloat16.
     pub rounded: Vec<RoundedWeight>,
 }
 
@@ -26,17 +26,6 @@ impl Model {
     pub fn node_count(&self) -> usize {
         self.proto.graph.as_ref().map_or(0, |graph| graph.node.len())
     }
-}
-
-/// A weight that is made at load.
-#[derive(Debug)]
-pub struct QuantizedWeight {
-    /// What it is made of.
-    pub matrix: Matrix,
-    /// Initializer (inputs, outputs), int8.
-    pub values_name: String,
-    /// Initializer (outputs), float32.
-    pub scales_name: String,
 }
 
 /// A weight that is rounded to bfloat16 at load.

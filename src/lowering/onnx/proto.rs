@@ -8,8 +8,6 @@
 #[repr(i32)]
 pub enum ElementType {
     Float32 = 1,
-    Uint8 = 2,
-    Int8 = 3,
     Int32 = 6,
     Int64 = 7,
     Float16 = 10,

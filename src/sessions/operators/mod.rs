@@ -3,8 +3,10 @@
 
 mod attention;
 mod linear;
+mod quantized;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ort::operator::{ComputeContext, KernelContext, OperatorDomain};
@@ -12,13 +14,16 @@ use ort::value::{DynTensorValueType, TensorElementType, ValueType};
 
 use self::attention::AttentionOperator;
 use self::linear::LinearOperator;
+use self::quantized::QuantizedLinearOperator;
 use crate::kernels::processor::Path;
+use crate::kernels::quantized::weights::QuantizedMatrix;
 use crate::lowering::onnx::builder::OWN;
 
-/// The operators, over the instructions of a path.
-pub fn domain(path: Path) -> Result<OperatorDomain, ort::Error> {
+/// The operators, over the instructions of a path and a graph's quantized matrices.
+pub fn domain(path: Path, matrices: Vec<QuantizedMatrix>) -> Result<OperatorDomain, ort::Error> {
     let stored = [TensorElementType::Float32, TensorElementType::Float16, TensorElementType::Bfloat16];
     let domain = OperatorDomain::new(OWN)?.add(AttentionOperator { path })?;
+    let domain = domain.add(QuantizedLinearOperator { matrices: Arc::from(matrices) })?;
     stored.into_iter().try_fold(domain, |domain, weights| domain.add(LinearOperator { weights, path }))
 }
 

@@ -1,0 +1,180 @@
+//! The product of rows with a quantized matrix, in two steps that each any threads may share: the activations are quantized,
+//! then multiplied. Between the two all threads must be done with the first.
+
+use std::ops::Range;
+
+use super::activations::Activations;
+use super::block::BLOCK;
+use super::integers::{Integers, MOST_OUTPUTS, with_integers};
+use super::weights::{QuantizedMatrix, block_bytes};
+use crate::kernels::rows::{Rows, RowsMut};
+
+/// Rows of a tile at most: with two vectors of outputs, twelve sums.
+const TILE: usize = 6;
+
+/// Rows that are quantized at once.
+const QUANTIZED: usize = 24;
+
+/// Activations of an item of the product at most: in 16 bits, half of a small L2 cache.
+const ACTIVATIONS: usize = 128 * 1024;
+
+/// Outputs of an item: a multiple of every panel's.
+const OUTPUTS: usize = 2 * MOST_OUTPUTS;
+
+/// One run of a product: rows and the room for their results, of the right shape.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    matrix: &'a QuantizedMatrix,
+    bias: Option<&'a [f32]>,
+    x: Rows<'a>,
+    y: RowsMut<'a>,
+    activations: Activations,
+    rows_per_item: usize,
+}
+
+/// # Safety
+/// [`Integers`]'.
+unsafe fn room<I: Integers>(rows: usize, inputs: usize) -> Option<Activations> {
+    Activations::room::<I>(rows, inputs)
+}
+
+impl<'a> Call<'a> {
+    /// A run, or nothing where the shapes do not match or there is no memory for the rows in steps.
+    pub(crate) fn new(
+        matrix: &'a QuantizedMatrix,
+        bias: Option<&'a [f32]>,
+        x: Rows<'a>,
+        y: RowsMut<'a>,
+    ) -> Option<Self> {
+        let (rows, inputs) = (x.rows, matrix.inputs());
+        let matches = rows == y.rows && x.width == inputs && y.width == matrix.outputs();
+        (matches && bias.is_none_or(|bias| bias.len() == matrix.outputs())).then_some(())?;
+        // SAFETY: the multiplier is the proof.
+        let activations =
+            unsafe { with_integers!(matrix.multiplier(), room(rows: usize, inputs: usize) -> Option<Activations>) }?;
+        // Equal shares, so that no thread waits for the longest.
+        let shares = rows.saturating_mul(inputs).div_ceil(ACTIVATIONS).max(1);
+        let rows_per_item = rows.div_ceil(shares).next_multiple_of(TILE).max(1);
+        Some(Call { matrix, bias, x, y, activations, rows_per_item })
+    }
+
+    /// Items of the first step: numbers from 0 on.
+    pub(crate) fn first_items(&self) -> usize {
+        self.x.rows.div_ceil(QUANTIZED)
+    }
+
+    /// Quantizes the activations of an item; there is nothing in an item that does not exist.
+    ///
+    /// # Safety
+    /// No other thread runs the same item at the same time.
+    pub(crate) unsafe fn first(&self, item: usize) {
+        let (call, rows) = (self, share(item, QUANTIZED, self.x.rows));
+        // SAFETY: the multiplier is the proof; the rows are there; the caller's.
+        unsafe { with_integers!(self.matrix.multiplier(), quantize(call: &Call<'_>, rows: Range<usize>)) }
+    }
+
+    /// Items of the second step: numbers from 0 on.
+    pub(crate) fn items(&self) -> usize {
+        self.x.rows.div_ceil(self.rows_per_item) * self.y.width.div_ceil(OUTPUTS)
+    }
+
+    /// Multiplies an item; there is nothing in an item that does not exist.
+    ///
+    /// # Safety
+    /// Every item of the first step has been run; no other thread runs the same item at the same time.
+    pub(crate) unsafe fn run(&self, item: usize) {
+        let across = self.y.width.div_ceil(OUTPUTS).max(1);
+        let (call, rows) = (self, share(item / across, self.rows_per_item, self.x.rows));
+        let outputs = share(item % across, OUTPUTS, self.y.width);
+        // SAFETY: the multiplier is the proof; rows and outputs are there; the caller's.
+        unsafe {
+            with_integers!(
+                self.matrix.multiplier(),
+                multiply(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>)
+            )
+        }
+    }
+}
+
+/// The numbers of a share, none past the last.
+fn share(index: usize, each: usize, total: usize) -> Range<usize> {
+    let start = index.saturating_mul(each).min(total);
+    start..start.saturating_add(each).min(total)
+}
+
+#[inline(always)]
+unsafe fn quantize<I: Integers>(call: &Call<'_>, rows: Range<usize>) {
+    // SAFETY: the caller's.
+    unsafe { call.activations.fill::<I>(&call.x, rows) }
+}
+
+#[inline(always)]
+unsafe fn multiply<I: Integers>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    for output in outputs.step_by(I::OUTPUTS) {
+        for row in rows.clone().step_by(TILE) {
+            // SAFETY: the caller's.
+            unsafe {
+                match rows.end - row {
+                    1 => tile::<I, 1>(call, row, output),
+                    2 => tile::<I, 2>(call, row, output),
+                    3 => tile::<I, 3>(call, row, output),
+                    4 => tile::<I, 4>(call, row, output),
+                    5 => tile::<I, 5>(call, row, output),
+                    _ => tile::<I, TILE>(call, row, output),
+                }
+            }
+        }
+    }
+}
+
+/// Some rows by a panel of outputs.
+#[inline(always)]
+unsafe fn tile<I: Integers, const ROWS: usize>(call: &Call<'_>, row: usize, output: usize) {
+    let mut panel = call.matrix.panel(output / I::OUTPUTS, I::OUTPUTS);
+    // SAFETY: the caller's; past the width only the array is written.
+    unsafe {
+        let mut totals = [I::zeros(); ROWS];
+        for block in 0..call.x.width.div_ceil(BLOCK) {
+            let steps = panel.add(2 * I::OUTPUTS);
+            let mut x = [std::ptr::null::<I::Activation>(); ROWS];
+            let mut sums = [I::all(0); ROWS];
+            for at in 0..ROWS {
+                x[at] = call.activations.steps::<I::Activation>(row + at).add(block * BLOCK);
+                if I::OFFSET > 0 {
+                    sums[at] = I::all(*call.activations.first(row + at, block));
+                }
+            }
+            for group in 0..BLOCK / I::GROUP {
+                let weights = I::weights(steps.add(group * I::OUTPUTS * I::GROUP));
+                for at in 0..ROWS {
+                    sums[at] = I::multiply_add(x[at].add(group * I::GROUP), weights, sums[at]);
+                }
+            }
+            let sizes = I::sizes(panel);
+            for at in 0..ROWS {
+                totals[at] = I::add_scaled(totals[at], sums[at], sizes, *call.activations.size(row + at, block));
+            }
+            panel = panel.wrapping_add(block_bytes(I::OUTPUTS));
+        }
+        for at in 0..ROWS {
+            put::<I>(call, row + at, output, totals[at]);
+        }
+    }
+}
+
+/// Adds the bias, and leaves out outputs past the width.
+#[inline(always)]
+unsafe fn put<I: Integers>(call: &Call<'_>, row: usize, output: usize, total: I::Floats) {
+    let mut totals = [0.0_f32; MOST_OUTPUTS];
+    // SAFETY: the caller's; there is room for the largest panel.
+    unsafe {
+        I::store(totals.as_mut_ptr(), total);
+        let count = I::OUTPUTS.min(call.y.width - output);
+        if let Some(bias) = call.bias {
+            for at in 0..count {
+                totals[at] += *bias.as_ptr().add(output + at);
+            }
+        }
+        std::ptr::copy_nonoverlapping(totals.as_ptr(), call.y.at(row, output), count);
+    }
+}
