@@ -1,4 +1,4 @@
-"""What the command says where: errors on stderr, and nothing where the shell has closed it.
+"""What the command says where: output on stdout, errors on stderr, and nothing where the shell has closed it.
 
 In: a message. Out: a line, with what the terminal cannot show escaped, so that reporting an error is not one itself.
 """
@@ -15,6 +15,11 @@ def printable(message: str, stream: TextIO | None) -> str:
     """The message in the characters that the stream has."""
     encoding = getattr(stream, "encoding", None) or "ascii"
     return message.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def show(text: str) -> None:
+    """Prints a command's output."""
+    print(printable(text, sys.stdout))
 
 
 def print_error(message: str) -> None:

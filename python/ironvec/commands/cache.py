@@ -10,15 +10,16 @@ from __future__ import annotations
 import argparse
 import time
 
-from ._core import cache_entries, cache_folder, remove_cache_entry
+from .._core import cache_entries, cache_folder, remove_cache_entry
+from ..terminal import show
+
+HELP = "list or clear what is kept for CoreML: weights, compiled models"
 
 _DAY_S = 86_400
 
 
-def add_cache_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `cache list` and `cache clear`."""
-    command = commands.add_parser("cache", help="list or clear what is kept for CoreML: weights, compiled models")
-    actions = command.add_subparsers(dest="action", required=True, metavar="action")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     actions.add_parser("list", help="show each entry's size, last use, dtype and model")
     clear = actions.add_parser("clear", help="remove all entries that no process has open")
     clear.add_argument(
@@ -26,8 +27,8 @@ def add_cache_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     )
 
 
-def cache_command(options: argparse.Namespace) -> tuple[str, int]:
-    """What to print, and the exit code.
+def run(options: argparse.Namespace) -> int:
+    """Prints, and returns the exit code.
 
     Raises:
         ValueError: There is no folder for caches.
@@ -36,7 +37,9 @@ def cache_command(options: argparse.Namespace) -> tuple[str, int]:
     folder = cache_folder()
     if folder is None:
         raise ValueError("no home folder is known to hold a cache: set IRONVEC_CACHE")
-    return _clear(folder, options.unused_for) if options.action == "clear" else (_listing(folder), 0)
+    text, code = _clear(folder, options.unused_for) if options.action == "clear" else (_listing(folder), 0)
+    show(text)
+    return code
 
 
 def _listing(folder: str) -> str:

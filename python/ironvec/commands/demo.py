@@ -6,6 +6,7 @@ The sentences are those of the first validation script.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -13,9 +14,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import Embedder, __version__
-from .resolve import resolve
-from .terminal import print_error
+from .. import Embedder, __version__
+from ..resolve import resolve
+from ..terminal import print_error, printable
+
+HELP = "embed three sentences and show what came out, and how fast"
 
 SENTENCES = ("What is the capital of France?", "Paris is the capital of France.", "How do I cook pasta?")
 
@@ -47,8 +50,13 @@ class _Style:
         print(f"\n  {self.paint(text, '1')}")
 
 
-def demo(model_name: str) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="minilm", help="alias, checkpoint folder or hub id (default: minilm)")
+
+
+def run(options: argparse.Namespace) -> int:
     """Prints the page; returns the exit code."""
+    model_name: str = options.model
     # Apart from the load: a package's files are hashed here when they are first used, and not again.
     started = time.perf_counter()
     folder = resolve(model_name).folder
@@ -61,8 +69,8 @@ def demo(model_name: str) -> int:
     print(f"\n  {style.paint('ironvec ' + __version__, '1')}  text embeddings with a Rust core")
     normalized = "normalized" if model.normalize else "not normalized"
     style.heading("Model")
-    print(f"    {_shown(model.model_id)}")
-    print(f"    {style.paint(_shown(folder), '2')}")
+    print(f"    {printable(model.model_id, sys.stdout)}")
+    print(f"    {style.paint(printable(folder, sys.stdout), '2')}")
     print(f"    found in {found_ms:.0f} ms, loaded in {style.paint(f'{load_ms:.0f} ms', '32')}")
     print(f"    {model.provider}, {model.dtype}, {model.pooling} pooling, {normalized}, {model.max_length} tokens")
 
@@ -109,8 +117,3 @@ def _median_ms(run: Callable[[int], object], *, most_runs: int) -> tuple[float, 
         run(len(times_ms))
         times_ms.append((time.perf_counter() - started) * 1000.0)
     return float(np.median(times_ms)), len(times_ms)
-
-
-def _shown(name: str) -> str:
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    return name.encode(encoding, "backslashreplace").decode(encoding)
