@@ -1,7 +1,7 @@
 """The `ironvec` command: `commands/` holds what it can be told to do.
 
 In: the command line. Out: text on stdout, an error on stderr, an exit code: 0; 1 where a check failed or a model cannot
-be used; 2 for arguments that are wrong. No tracebacks for what a user can mend.
+be used; 2 for arguments that are wrong and models that are nowhere. No tracebacks for what a user can mend.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from . import ModelError, ProviderError, __version__
 from .commands import COMMANDS, Command, load
+from .commands.opening import UsageError
 from .terminal import leave_stdout, print_error
 
 
@@ -33,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has left (`| head`). What is still buffered must not raise again at exit.
         leave_stdout()
         return 1
+    except UsageError as error:
+        leave_stdout()
+        print_error(str(error))
+        return 2
     except (OSError, ModelError, ProviderError, ValueError) as error:
         leave_stdout()
         print_error(str(error))

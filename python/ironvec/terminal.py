@@ -14,6 +14,11 @@ from typing import TextIO
 def printable(message: str, stream: TextIO | None) -> str:
     """The message in the characters that the stream has."""
     encoding = getattr(stream, "encoding", None) or "ascii"
+    try:
+        message.encode(encoding)
+    except UnicodeEncodeError:
+        # What ironvec itself writes has a plain form; what the user named is escaped.
+        message = message.replace("\xd7", "x")
     return message.encode(encoding, "backslashreplace").decode(encoding)
 
 

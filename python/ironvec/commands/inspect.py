@@ -1,33 +1,67 @@
-"""`ironvec inspect`: what an ONNX file is made of, and what CoreML would take of it.
+"""`ironvec inspect`: what a model is made of, whether ironvec runs it, and what CoreML would take of its graph.
 
-In: a file, and sizes for its dynamic dimensions. Out: the report of `inspection.py`, for people or as JSON.
+In: a model, or an ONNX file and sizes for its dynamic dimensions. Out: the report of `model_report.py`; with sizes,
+that of `inspection.py` alone. For people, or as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 
-from ..inspection import as_text, inspect
 from ..terminal import show
+from .opening import usage_errors
 
-HELP = "say what CoreML would take of an ONNX file, and why not the rest"
+HELP = "say what a model is made of, and whether ironvec and CoreML run it"
+
+_EXAMPLES = """\
+examples:
+  ironvec inspect minilm                 an alias, a folder or a hub id
+  ironvec inspect onnx/model.onnx        an ONNX file, of ironvec's or anybody's
+  ironvec inspect FOLDER --file onnx/model_fp16.onnx
+  ironvec inspect model.onnx --json | jq .external_data
+  ironvec inspect model.onnx --fix batch_size=1 --fix sequence_length=64
+                                         what CoreML would take at these sizes
+
+Only headers are read: of weights of any size it takes less than a second. A
+model that is not on disk is downloaded first. The exit code is 0 whether
+ironvec runs the model or not; the report says it ("runs_from" in the JSON).
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL.onnx", help="the file; no other is read")
+    parser.epilog = _EXAMPLES
+    parser.add_argument("model", metavar="MODEL", help="alias, checkpoint folder, hub id or .onnx file")
+    parser.add_argument("--file", metavar="NAME", help="an ONNX file of the folder, instead of the checkpoint")
     parser.add_argument(
         "--fix", action="append", default=[], type=_dimension, metavar="NAME=SIZE",
-        help="give a dynamic dimension a size, by its name in the graph: --fix batch_size=1 --fix sequence_length=64",
+        help="give a dynamic dimension a size, by its name in the graph; the report is then about CoreML alone",
     )  # fmt: skip
     parser.add_argument(
         "--shape", action="append", default=[], type=_shape, metavar="INPUT=SIZE,SIZE",
-        help="give an input a shape: --shape input_ids=1,64",
+        help="give an input a shape: --shape input_ids=1,64; the same",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.fix or options.shape:
+        return _at_sizes(options)
+    from ..model_report import inspect
+    from ..model_report_text import as_text
+
+    # A file that is named and not there is what could not be read; a model that is nowhere is a wrong argument.
+    named = options.model.endswith(".onnx") or os.path.exists(options.model)
+    with usage_errors(() if named else (FileNotFoundError, ValueError)):
+        report = inspect(options.model, file_name=options.file)
+    show(json.dumps(report, indent=2) if options.json else as_text(report))
+    return 0
+
+
+def _at_sizes(options: argparse.Namespace) -> int:
+    from ..inspection import as_text, inspect
+
     report = inspect(options.model, dimensions=dict(options.fix), shapes=dict(options.shape))
     show(json.dumps(report, indent=2) if options.json else as_text(options.model, report))
     return 0
