@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ._core import Finding, InspectedValue, Inspection
 
 _EXAMPLE_WIDTH = 48
+# Names wider than this get no column of their own.
+_OP_WIDTH = 24
 _LARGEST_SIZE = 2**31 - 1  # of a dimension, in ONNX Runtime's indices
 
 
@@ -85,6 +87,8 @@ def coreml_lines(report: Inspection) -> Iterator[str]:
     )  # fmt: skip
     for large in report["large_initializers"]:
         yield f"  large: {large['name']} {large['shape']}"
+    if report["large_initializers"]:
+        yield "  A table with more than 16,384 rows stays on the CPU."
     for title, findings in (
         ("Not taken", report["refused"]),
         ("Taken, but", report["cautions"]),
@@ -96,7 +100,8 @@ def coreml_lines(report: Inspection) -> Iterator[str]:
     if report["symbols"] and report["dynamic_values"]:
         options = " ".join(f"--fix {symbol}=N" for symbol in report["symbols"])
         yield from wrapped(f"Dynamic dimensions can be fixed: {options}", "", "  ")
-    yield from wrapped("The rules were read from ONNX Runtime's sources; they have not yet been run on Apple hardware.")
+    yield "The rules were read from ONNX Runtime's sources;"
+    yield "they have not yet been run on Apple hardware."
 
 
 def _advice(report: Inspection) -> str:
@@ -119,4 +124,7 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
         if len(example) > _EXAMPLE_WIDTH:
             example = f"{example[:_EXAMPLE_WIDTH]}..."
         rows.append((f"{finding['count']:,}", finding["op"], f"{finding['reason']} ({example})"))
-    yield from table(rows)
+    if max(len(op) for _, op, _ in rows) > _OP_WIDTH:
+        yield from table((count, f"{op}: {reason}") for count, op, reason in rows)
+    else:
+        yield from table(rows)

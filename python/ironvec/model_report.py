@@ -20,6 +20,8 @@ from .resolve import onnx_name, resolve
 if TYPE_CHECKING:
     from ._core import Amount, Inspection
 
+# Types of indices, axes and masks.
+_NO_PARAMETERS = ("int64", "int32", "bool", "string")
 _ONNX_PLACES = ("model.onnx", os.path.join("onnx", "model.onnx"))
 
 
@@ -59,7 +61,7 @@ class ModelReport(TypedDict, total=False):
     weights: dict[str, Amount]
     """By type. For a checkpoint what its files hold, for a graph its constants too."""
     parameters: int
-    """Numbers in the weights, all types."""
+    """Numbers in the weights, those for indices and axes left out."""
     weight_files: dict[str, int]
     """Path to bytes."""
     onnx_files: dict[str, int]
@@ -126,7 +128,9 @@ def inspect(
             report |= taken  # type: ignore[typeddict-item]
         except (ModelError, ProviderError) as error:
             report["coreml_refused"] = str(error)
-    report["parameters"] = sum(amount["numbers"] for amount in report["weights"].values())
+    report["parameters"] = sum(
+        amount["numbers"] for name, amount in report["weights"].items() if name not in _NO_PARAMETERS
+    )
     _refuse_what_lacks(report)
     report["onnx_files"] = _other_onnx_files(folder, report["path"])
     return report
@@ -159,7 +163,8 @@ def _of_model(folder: str, file_name: str | None) -> ModelReport:
     report |= facts  # type: ignore[typeddict-item]
     report["path"] = os.path.normpath(report["path"])
     if not os.path.isfile(tokenizer):
-        report["why_not"] = f"{tokenizer}: no such file; texts are tokenized by it"
+        looked = tokenizer if os.path.isdir(folder) else "tokenizer.json, beside the ONNX file or in the folder above"
+        report["why_not"] = f"{looked}: no such file; texts are tokenized by it"
     return report
 
 

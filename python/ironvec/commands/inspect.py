@@ -11,7 +11,7 @@ import json
 import os
 
 from ..terminal import show
-from .opening import usage_errors
+from .opening import NOT_FOUND, usage_errors
 
 HELP = "say what a model is made of, and whether ironvec and CoreML run it"
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
     # A file that is named and not there is what could not be read; a model that is nowhere is a wrong argument.
     named = options.model.endswith(".onnx") or os.path.exists(options.model)
-    with usage_errors(() if named else (FileNotFoundError, ValueError)):
+    with usage_errors(() if named else NOT_FOUND):
         report = inspect(options.model, file_name=options.file)
     show(json.dumps(report, indent=2) if options.json else as_text(report))
     return 0

@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from ..embedder import Embedder
 
 
+# What finding a model raises; a hub that cannot be reached leaves it as missing as one that lacks it.
+NOT_FOUND = (FileNotFoundError, ConnectionError, PermissionError, ValueError)
+
+
 class UsageError(Exception):
     """A wrong argument, or a model that is nowhere."""
 
 
 @contextmanager
-def usage_errors(kinds: tuple[type[Exception], ...] = (FileNotFoundError, ValueError)) -> Iterator[None]:
+def usage_errors(kinds: tuple[type[Exception], ...] = NOT_FOUND) -> Iterator[None]:
     """Within it, errors of these kinds are the command line's."""
     try:
         yield
