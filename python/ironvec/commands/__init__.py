@@ -16,6 +16,7 @@ from typing import Protocol
 COMMANDS = {
     "demo": "demo",
     "inspect": "inspect",
+    "validate": "validate",
     "cache": "cache",
 }
 

@@ -16,11 +16,10 @@ import numpy as np
 
 from .. import Embedder, __version__
 from ..resolve import resolve
+from ..sample_texts import SENTENCES
 from ..terminal import print_error, printable
 
 HELP = "embed three sentences and show what came out, and how fast"
-
-SENTENCES = ("What is the capital of France?", "Paris is the capital of France.", "How do I cook pasta?")
 
 _BATCH_ROWS = 32
 _BAR_CELLS = 30

@@ -6,6 +6,7 @@ model takes, are the command line's errors and not the model's.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -37,3 +38,21 @@ def open_model(name: str, **arguments: Any) -> Embedder:
 
     with usage_errors():
         return Embedder(name, **arguments)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, *, dtypes: bool = True) -> None:
+    """The options of a command that runs a model."""
+    if dtypes:
+        parser.add_argument("--provider", default="auto", help="auto (the CPU), cpu, cuda, coreml")
+        parser.add_argument("--dtype", default="float32", help="float32, int8; float16 with coreml")
+    parser.add_argument("--memory", default="fast", help="fast, or low: weights stay in their file")
+    parser.add_argument("--file", metavar="NAME", help="an ONNX file of the folder, instead of the checkpoint")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as many as there are)")
+
+
+def model_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What those options say, as `Embedder` takes it."""
+    return {
+        "provider": options.provider, "dtype": options.dtype, "memory": options.memory, "file_name": options.file,
+        "threads": options.threads,
+    }  # fmt: skip
