@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "demo",
     "inspect": "inspect",
     "validate": "validate",
+    "bench": "bench",
     "cache": "cache",
 }
 
