@@ -26,6 +26,11 @@ def latencies(measured: Sequence[Measurement], target_ms: float | None) -> str:
     ticks = _ticks(most)
     height = len(measured) * _ROW + _AXIS
     parts = list(_grid_down(ticks, height - _AXIS, "ms"))
+    if target_ms is not None:
+        x = _along(target_ms, ticks)
+        parts.append(f'<line class="target" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - _AXIS}"/>')
+        anchor = "end" if x > _WIDTH / 2 else "start"
+        parts.append(_text(x + (-5 if anchor == "end" else 5), height - _AXIS - 2, "target", "target", anchor))
     for index, one in enumerate(measured):
         top, single = index * _ROW, one["single"]
         middle = top + 30
@@ -39,11 +44,6 @@ def latencies(measured: Sequence[Measurement], target_ms: float | None) -> str:
         for name, time in (("median", single["median"]), ("p95", single["p95"])):
             place, kind = f"M{_along(time, ticks):.1f} {middle - 9}v18", f"s{index % SERIES} {name}"
             parts.append(f'<path class="{kind}" d="{place}"/>')
-    if target_ms is not None:
-        x = _along(target_ms, ticks)
-        parts.append(f'<line class="target" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - _AXIS}"/>')
-        anchor = "end" if x > _WIDTH / 2 else "start"
-        parts.append(_text(x + (-5 if anchor == "end" else 5), height - _AXIS - 2, "target", "target", anchor))
     return _svg(height, "The time of one text, every run", parts)
 
 

@@ -31,7 +31,8 @@ main{{max-width:780px;margin:0 auto;padding:28px 20px 60px}}
 h1{{font-size:24px;margin:0 0 4px}}h2{{font-size:17px;margin:34px 0 8px}}p{{margin:4px 0;color:var(--soft)}}
 figure{{margin:12px 0 0}}svg{{width:100%;height:auto;display:block;overflow:visible}}
 svg text{{font:12px {_FONT};fill:var(--soft);font-variant-numeric:tabular-nums}}
-svg .name{{fill:var(--ink);font-size:13px}}.grid{{stroke:var(--line)}}.curve{{stroke-width:2.5}}
+svg .name{{fill:var(--ink);font-size:13px}}
+svg text{{paint-order:stroke;stroke:var(--paper);stroke-width:4}}.grid{{stroke:var(--line)}}.curve{{stroke-width:2.5}}
 .run{{fill-opacity:.45;stroke:none}}.median,.p95{{stroke-width:3}}.p95{{stroke-dasharray:4 2}}
 line.target{{stroke:var(--bad);stroke-width:1.5;stroke-dasharray:6 4}}svg text.target{{fill:var(--bad)}}
 .tokenize{{fill:var(--s1)}}.infer{{fill:var(--s0)}}.finish{{fill:var(--s2)}}
@@ -101,15 +102,15 @@ def _chart(title: str, about: str, svg: str) -> Iterator[str]:
 
 
 def _summary(measured: Sequence[Measurement]) -> Iterator[str]:
-    heads = ("", "load", "first call", "mean", "median", "P95", "P99", "least", "most", "memory held", "at most")
-    rows = []
+    times, around = [], []
     for one in measured:
         single, held = one["single"], (one["memory_mb"], one["peak_memory_mb"])
-        times = (one["load_ms"], one["first_call_ms"], single["mean"], single["median"], single["p95"], single["p99"],
-                 single["least"], single["most"])  # fmt: skip
+        found = (single["mean"], single["median"], single["p95"], single["p99"], single["least"], single["most"])
+        times.append((label(one), *map(milliseconds, found)))
         memory = ("-" if amount is None else f"{amount:,.0f} MB" for amount in held)
-        rows.append((label(one), *map(milliseconds, times), *memory))
-    yield from _table("All figures of one text", heads, rows)
+        around.append((label(one), milliseconds(one["load_ms"]), milliseconds(one["first_call_ms"]), *memory))
+    yield from _table("One text, in figures", ("", "mean", "median", "P95", "P99", "least", "most"), times)
+    yield from _table("Load and memory", ("", "load", "first call", "held", "at most"), around)
 
 
 def _batches(one: Measurement) -> Iterator[str]:

@@ -18,6 +18,8 @@ COMMANDS = {
     "inspect": "inspect",
     "validate": "validate",
     "bench": "bench",
+    "models": "models",
+    "download": "download",
     "cache": "cache",
 }
 

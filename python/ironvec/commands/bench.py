@@ -19,7 +19,7 @@ from .opening import UsageError, open_model, usage_errors
 if TYPE_CHECKING:
     from ..benchmark import Measurement
 
-HELP = "measure how fast models are: one text, batches, where the time goes"
+HELP = "measure how fast models are, alone and in batches"
 
 _EXAMPLES = """\
 examples:

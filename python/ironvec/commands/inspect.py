@@ -13,7 +13,7 @@ import os
 from ..terminal import show
 from .opening import NOT_FOUND, usage_errors
 
-HELP = "say what a model is made of, and whether ironvec and CoreML run it"
+HELP = "say what a model is made of, and whether it runs"
 
 _EXAMPLES = """\
 examples:
