@@ -192,6 +192,8 @@ def _memory_mb() -> tuple[float | None, float | None]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * resource.getpagesize() / 1e6, peak
+            resident = int(file.read().split()[1]) * resource.getpagesize() / 1e6
     except OSError:
         return None, peak
+    # The kernel's peak may lag behind by some pages.
+    return resident, max(peak, resident)

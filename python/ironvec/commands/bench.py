@@ -32,7 +32,7 @@ Times are of this machine, as busy as it is: medians bear that better than means
 "against one" is how many times the texts a second of one text at a time. "infer"
 is the network with pooling and scaling, which are parts of the same run.
 
-exit codes: 0 done, 1 slower than the target, 2 wrong arguments or no such model
+exit codes: 0 done, 1 slower than the target, 2 wrong arguments or no model
 """
 
 

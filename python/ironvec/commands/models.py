@@ -81,7 +81,7 @@ def _table(found: Sequence[Listed]) -> Iterator[str]:
     yield from table(rows, indent="", right=(1, 2, 3))
     here = sum(one.place is not None for one in found)
     yield f"\n{here} of {len(found)} here. `--long` says where; `ironvec download NAME` fetches one."
-    yield 'Size in parameters; prompts: how many, or the checkpoint's "own".'
+    yield 'Size in parameters; prompts: how many, or "own", as the checkpoint has them.'
 
 
 def _long(found: Sequence[Listed]) -> Iterator[str]:

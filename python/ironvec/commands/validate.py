@@ -36,7 +36,7 @@ A reference is an .npz file of two arrays: `texts` (str) and `embeddings` (float
 one row a text), of whatever made them:
   np.savez("vectors.npz", texts=texts, embeddings=model.encode(texts))
 
-exit codes: 0 all checks passed, 1 one failed, 2 wrong arguments or no such model
+exit codes: 0 all checks passed, 1 one failed, 2 wrong arguments or no model
 """
 
 
