@@ -7,8 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::coverage::read;
+use super::elements::{element_bits, element_name};
 use super::report::{Outlet, opsets};
-use super::values::{TensorInfo, element_bits, element_name, is_constant};
+use super::values::{TensorInfo, is_constant};
 use super::weights::ByType;
 use super::{count_node, partitions::subgraphs};
 use crate::error::Result;

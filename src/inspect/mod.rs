@@ -3,6 +3,7 @@
 
 mod conditions;
 pub mod coverage;
+mod elements;
 pub mod graph;
 pub mod lean;
 pub mod model;

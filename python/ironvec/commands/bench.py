@@ -28,9 +28,10 @@ examples:
   ironvec bench minilm e5-small --dtype float32,int8 --report bench.html
   ironvec bench qwen3 --texts queries.txt --runs 50 --batches 1,8,64
 
-Times are of this machine, as busy as it is: medians bear that better than means.
-"against one" is how many times the texts a second of one text at a time. "infer"
-is the network with pooling and scaling, which are parts of the same run.
+Times are of this machine, as busy as it is: medians bear that better than
+means. "against one" is how many times the texts a second of one text at a
+time. "infer" is the network with pooling and scaling, which are parts of the
+same run.
 
 exit codes: 0 done, 1 slower than the target, 2 wrong arguments or no model
 """

@@ -32,8 +32,8 @@ examples:
   ironvec validate qwen3 --dtype int8 --reference float32.npz
   ironvec validate qwen3 --make-reference float32.npz --texts queries.txt
 
-A reference is an .npz file of two arrays: `texts` (str) and `embeddings` (float,
-one row a text), of whatever made them:
+A reference is an .npz file of two arrays, `texts` (str) and `embeddings`
+(float, one row a text), of whatever made them:
   np.savez("vectors.npz", texts=texts, embeddings=model.encode(texts))
 
 exit codes: 0 all checks passed, 1 one failed, 2 wrong arguments or no model
