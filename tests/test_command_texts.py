@@ -83,7 +83,8 @@ def test_the_examples_name_options_that_exist():
     for name in COMMANDS:
         out = ironvec(name, "--help").stdout.decode()
         options, _, examples = out.partition("\nexamples:\n")
-        options += ironvec(name, "clear", "--help").stdout.decode() if name == "cache" else ""
+        for action in ("list", "clear") if name == "cache" else ():
+            options += ironvec(name, action, "--help").stdout.decode()
         for option in re.findall(r"(?<![\w-])--[a-z0-9-]+", examples):
             assert re.search(rf"{option}\b", options), f"{name}: {option}"
 

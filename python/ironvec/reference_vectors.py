@@ -96,7 +96,7 @@ def check_reference(
     return [
         Check("reference cosine", least >= cosine_limit, figure, numbers),
         Check(
-            "reference difference", apart <= difference_limit, f"{apart:.1e} at most; {difference_limit:.0e} passes",
+            "reference error", apart <= difference_limit, f"{apart:.1e} at most; {difference_limit:.0e} passes",
             {"difference": apart, "limit": difference_limit},
         ),
     ]  # fmt: skip

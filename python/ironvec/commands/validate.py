@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             verdict = "ok" if check.passed else "FAIL"
             # One at a time, as they are found: a large model's take a while.
-            show("\n".join(table([(f"{verdict:<4}", f"{check.name:<20}", check.figure)])))
+            show("\n".join(table([(f"{verdict:<4}", f"{check.name:<16}", check.figure)])))
             sys.stdout.flush()
     failed = [check.name for check in checks if not check.passed]
     written = None
