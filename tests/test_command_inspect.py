@@ -194,6 +194,17 @@ def test_inputs_that_nobody_fills_are_why_not(tmp_path):
     assert ironvec.inspect(path)["pooling"] == ["sentence_embedding"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file names are Unicode elsewhere")
+def test_names_that_are_not_unicode(tmp_path, capsys):
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/\xff-bert")
+    shutil.copytree(write_bert(tmp_path / "bert").folder, folder)
+    report = ironvec.inspect(folder)
+    assert (report["path"], report["runs_from"]) == (folder, "checkpoint")
+    assert list(report["weight_files"]) == [os.path.join(folder, "model.safetensors")]
+    assert "\\udcff-bert" in lines_of(capsys, folder)
+    assert json.loads(lines_of(capsys, folder, "--json"))["path"] == folder
+
+
 def test_a_model_that_is_nowhere(tmp_path, capsys):
     assert main(["inspect", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("ironvec: error: no model at ")

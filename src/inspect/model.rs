@@ -23,9 +23,11 @@ use crate::spec::{Network, Spec};
 pub struct ModelFacts {
     /// "checkpoint", "onnx" or "static table".
     pub runs_from: &'static str,
-    /// The ONNX file, or the folder of the checkpoint.
+    /// The ONNX file, or the folder of the checkpoint. JSON holds no path that is not Unicode.
+    #[serde(skip)]
     pub path: PathBuf,
     /// The folder of tokenizer.json.
+    #[serde(skip)]
     pub tokenizer_folder: PathBuf,
     /// Components of a vector.
     pub dimension: Option<usize>,
@@ -105,6 +107,7 @@ fn of_onnx_file(spec: &Spec, file: &OnnxFile, pooling: &mut Vec<PoolingMode>) ->
 #[derive(Debug, Serialize)]
 pub struct WeightFacts {
     /// The files, links followed.
+    #[serde(skip)]
     pub files: Vec<PathBuf>,
     /// Tensors by type.
     pub weights: ByType,
