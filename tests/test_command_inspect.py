@@ -157,6 +157,8 @@ def test_the_other_files_of_a_folder_are_named(decoder, capsys):
     out = lines_of(capsys, str(folder))
     assert "runs it from the checkpoint" in out
     assert "Other ONNX files in the folder\n  model.onnx  " in out
+    sized = lines_of(capsys, str(folder), "--file", "model.onnx", "--fix", "batch_size=1")
+    assert sized.startswith("model.onnx: ")
     named = json.loads(lines_of(capsys, str(folder), "--file", "model.onnx", "--json"))
     assert (named["runs_from"], named["path"]) == ("onnx", str(decoder))
 
@@ -209,5 +211,5 @@ def test_a_model_that_is_nowhere(tmp_path, capsys):
     assert main(["inspect", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("ironvec: error: no model at ")
     (tmp_path / "weights.bin").write_bytes(b"x")
-    assert main(["inspect", str(tmp_path / "weights.bin")]) == 1
+    assert main(["inspect", str(tmp_path / "weights.bin")]) == 2
     assert "expected the folder of a checkpoint or an ONNX file" in capsys.readouterr().err

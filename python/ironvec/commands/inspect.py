@@ -51,9 +51,8 @@ def run(options: argparse.Namespace) -> int:
     from ..model_report import inspect
     from ..model_report_text import as_text
 
-    # A file that is named and not there is what could not be read; a model that is nowhere is a wrong argument.
-    named = options.model.endswith(".onnx") or os.path.exists(options.model)
-    with usage_errors(() if named else NOT_FOUND):
+    # An ONNX file that is named and not there is what could not be read; a model that is nowhere is a wrong argument.
+    with usage_errors(() if options.model.endswith(".onnx") else NOT_FOUND):
         report = inspect(options.model, file_name=options.file)
     show(json.dumps(report, indent=2) if options.json else as_text(report))
     return 0
@@ -62,8 +61,9 @@ def run(options: argparse.Namespace) -> int:
 def _at_sizes(options: argparse.Namespace) -> int:
     from ..inspection import as_text, inspect
 
-    report = inspect(options.model, dimensions=dict(options.fix), shapes=dict(options.shape))
-    show(json.dumps(report, indent=2) if options.json else as_text(options.model, report))
+    path = options.model if options.file is None else os.path.join(options.model, options.file)
+    report = inspect(path, dimensions=dict(options.fix), shapes=dict(options.shape))
+    show(json.dumps(report, indent=2) if options.json else as_text(path, report))
     return 0
 
 
