@@ -13,6 +13,7 @@ use safetensors::SafeTensors;
 use crate::checkpoint::external_data::held_files;
 use crate::checkpoint::tensors::TensorReader;
 use crate::checkpoint::weights::Weights;
+use crate::inspect::graph::graph_facts;
 use crate::inspect::lean::{Fixed, drop_weights, everything_as_output, fix_dimensions, weights_as_inputs};
 use crate::inspect::{TensorInfo, inspect};
 use crate::lowering::coreml::{self, StaticShape};
@@ -111,6 +112,9 @@ pub fn onnx(bytes: &[u8]) {
     let folder = Folder::new();
     folder.write("model.onnx", bytes);
     let _ = held_files(&folder.0.join("model.onnx"));
+    if let Ok(facts) = graph_facts(&folder.0.join("model.onnx")) {
+        assert!(serde_json::to_string(&facts).is_ok(), "what a file says of itself is JSON");
+    }
     let Ok(mut model) = ModelProto::decode(bytes) else { return };
     let symbols = ["batch_size", "sequence_length"].map(|name| (name.to_owned(), 3));
     let input = model.graph.iter().flat_map(|graph| &graph.input).next().map(|input| input.name.clone());

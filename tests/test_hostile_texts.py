@@ -189,7 +189,7 @@ def test_an_exception_in_the_progress_bar_ends_the_call(model, monkeypatch):
         def update(self, count):
             raise RuntimeError("the bar fell")
 
-    monkeypatch.setitem(sys.modules, "tqdm", type("tqdm", (), {"tqdm": Bar}))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", type("auto", (), {"tqdm": Bar}))
     with pytest.raises(RuntimeError, match="the bar fell"):
         model.encode(["cat sat"] * 100, show_progress_bar=True)
     close(model.encode(TEXTS, show_progress_bar=False), np.stack([model.encode(text) for text in TEXTS]))

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "Embedder", "ModelError", "ProviderError", "cache_entries", "cache_folder", "inspect", "model_types",
-    "registry", "remove_cache_entry", "version",
+    "Embedder", "ModelError", "ProviderError", "cache_entries", "cache_folder", "graph_facts", "inspect",
+    "model_facts", "model_types", "registry", "remove_cache_entry", "version", "weight_facts",
 ]  # fmt: skip
 
 class ModelError(Exception):
@@ -97,6 +97,71 @@ def inspect(
     static_shapes: bool = True,
 ) -> Inspection:
     """Inspects an ONNX file; `ironvec.inspection.inspect` documents the arguments."""
+
+@type_check_only
+class Amount(TypedDict):
+    """How much is of one type."""
+
+    tensors: int
+    numbers: int
+    bytes: int
+
+@type_check_only
+class ExternalData(TypedDict):
+    """A file that holds tensors of a graph."""
+
+    tensors: int
+    bytes_needed: int
+    """Where the last of them ends."""
+
+@type_check_only
+class GraphFacts(TypedDict):
+    """What an ONNX file says of itself, as declared; ONNX Runtime is not asked."""
+
+    ir_version: int
+    producer: str
+    opsets: dict[str, int]
+    inputs: list[InspectedValue]
+    outputs: list[InspectedValue]
+    ops: dict[str, int]
+    nodes: int
+    weights: dict[str, Amount]
+    """Constant tensors by type, those in subgraphs included."""
+    external_data: dict[str, ExternalData]
+    """Locations as the file gives them; none is opened."""
+
+def graph_facts(path: str) -> GraphFacts:
+    """Reads an ONNX file's headers, stepping over its weights."""
+
+@type_check_only
+class ModelFacts(TypedDict):
+    """What a model's files say of it; `ironvec.model_report.ModelReport` documents the fields."""
+
+    runs_from: str
+    path: str
+    tokenizer_folder: str
+    dimension: int | None
+    layers: int | None
+    pooling: list[str]
+    include_prompt: bool
+    normalize: bool
+    max_length: int | None
+    vocabulary: int | None
+    lowercase: bool
+    prompts: dict[str, str]
+    default_prompt_name: str | None
+    similarity: str
+
+def model_facts(folder: str, file_name: str | None = None) -> ModelFacts:
+    """Reads a model folder, or the ONNX file in it, up to the tokenizer; refuses what is not run, as loading does."""
+
+@type_check_only
+class WeightFacts(TypedDict):
+    files: list[str]
+    weights: dict[str, Amount]
+
+def weight_facts(folder: str) -> WeightFacts:
+    """Reads the headers of a folder's safetensors or `pytorch_model.bin` files."""
 
 def model_types() -> list[str]:
     """The `model_type`s of config.json that run from their checkpoints."""

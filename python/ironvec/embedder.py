@@ -144,7 +144,7 @@ class Embedder(LoadedModel):
         # A vector with an axis in front is a view of it: the native side fills the caller's own memory.
         target = out[None, :] if out is not None and vector_out else out
         if show_progress_bar:
-            from tqdm import tqdm  # type: ignore[import-untyped]
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
             with tqdm(total=len(rows), desc="Texts", unit="text") as bar:
                 vectors = encode(rows, out=target, progress=bar.update)

@@ -7,16 +7,19 @@ text. The rules were read from ONNX Runtime's sources; none of them was run on A
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import _core
+from .plain_text import counted, table, wrapped
 from .resolve import onnxruntime_dirs
 
 if TYPE_CHECKING:
     from ._core import Finding, InspectedValue, Inspection
 
 _EXAMPLE_WIDTH = 48
+# Names wider than this get no column of their own.
+_OP_WIDTH = 24
 _LARGEST_SIZE = 2**31 - 1  # of a dimension, in ONNX Runtime's indices
 
 
@@ -65,20 +68,27 @@ def _lines(name: str, report: Inspection) -> Iterator[str]:
     opsets = ", ".join(f"{domain} {version}" for domain, version in report["opsets"].items())
     yield f"{name}: {report['nodes']:,} nodes; operator sets {opsets}"
     for label, values in (("in", report["inputs"]), ("out", report["outputs"])):
-        yield from _table((label if index == 0 else "", *_described(value)) for index, value in enumerate(values))
+        yield from table((label if index == 0 else "", *described(value)) for index, value in enumerate(values))
     ops = sorted(report["ops"].items(), key=lambda item: (-item[1], item[0]))
-    yield "  made of " + ", ".join(f"{count} {op}" for op, count in ops)
-    yield (
-        f"  highest rank {report['max_rank']}; values with a dynamic dimension {report['dynamic_values']:,}, "
-        f"of unknown shape {report['unknown_shapes']:,}"
+    yield from wrapped("made of " + ", ".join(f"{count} {op}" for op, count in ops), "  ", "    ")
+    yield ""
+    yield from coreml_lines(report)
+
+
+def coreml_lines(report: Inspection) -> Iterator[str]:
+    """What CoreML would take, why not the rest, and what may be done about it."""
+    yield from wrapped(
+        f"CoreML would take {report['taken']:,} of {report['nodes']:,} nodes ({report['share']:.1%}) "
+        f"in {counted(report['partitions'], 'partition')}: {_advice(report)}"
     )
+    yield from wrapped(
+        f"highest rank {report['max_rank']}; values with a dynamic dimension {report['dynamic_values']:,}, "
+        f"of unknown shape {report['unknown_shapes']:,}", "  ", "    ",
+    )  # fmt: skip
     for large in report["large_initializers"]:
         yield f"  large: {large['name']} {large['shape']}"
-    yield ""
-    yield (
-        f"CoreML would take {report['taken']:,} of {report['nodes']:,} nodes ({report['share']:.1%}) "
-        f"in {_counted(report['partitions'], 'partition')}: {_advice(report)}"
-    )
+    if report["large_initializers"]:
+        yield "  A table with more than 16,384 rows stays on the CPU."
     for title, findings in (
         ("Not taken", report["refused"]),
         ("Taken, but", report["cautions"]),
@@ -86,10 +96,12 @@ def _lines(name: str, report: Inspection) -> Iterator[str]:
     ):
         if findings:
             yield f"{title}:"
-            yield from _table(_row(finding) for finding in findings)
+            yield from _findings(findings)
     if report["symbols"] and report["dynamic_values"]:
-        yield "Dynamic dimensions can be fixed: " + " ".join(f"--fix {symbol}=N" for symbol in report["symbols"])
-    yield "The rules were read from ONNX Runtime's sources; they have not yet been run on Apple hardware."
+        options = " ".join(f"--fix {symbol}=N" for symbol in report["symbols"])
+        yield from wrapped(f"Dynamic dimensions can be fixed: {options}", "", "  ")
+    yield "The rules were read from ONNX Runtime's sources;"
+    yield "they have not yet been run on Apple hardware."
 
 
 def _advice(report: Inspection) -> str:
@@ -98,29 +110,21 @@ def _advice(report: Inspection) -> str:
     return "the rest runs on the CPU, and every border costs a copy. One partition with every node is what pays."
 
 
-def _described(value: InspectedValue) -> tuple[str, str]:
+def described(value: InspectedValue) -> tuple[str, str]:
+    """An input's or output's name, and its type and shape."""
     shape = value["shape"]
     dims = "of unknown shape" if shape is None else f"[{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
     return value["name"], f"{value['dtype']} {dims}"
 
 
-def _row(finding: Finding) -> tuple[str, str, str]:
-    example = finding["example"]
-    if len(example) > _EXAMPLE_WIDTH:
-        example = f"{example[:_EXAMPLE_WIDTH]}..."
-    return f"{finding['count']:,}", finding["op"], f"{finding['reason']} ({example})"
-
-
-def _table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Rows with their columns aligned, the last one as it is."""
-    listed = list(rows)
-    if not listed:
-        return
-    widths = [max(len(row[column]) for row in listed) for column in range(len(listed[0]) - 1)]
-    for row in listed:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        yield "  " + "  ".join([*cells, row[-1]])
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    rows = []
+    for finding in findings:
+        example = finding["example"]
+        if len(example) > _EXAMPLE_WIDTH:
+            example = f"{example[:_EXAMPLE_WIDTH]}..."
+        rows.append((f"{finding['count']:,}", finding["op"], f"{finding['reason']} ({example})"))
+    if max(len(op) for _, op, _ in rows) > _OP_WIDTH:
+        yield from table((count, f"{op}: {reason}") for count, op, reason in rows)
+    else:
+        yield from table(rows)

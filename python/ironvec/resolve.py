@@ -94,7 +94,7 @@ def resolve(
     looked_at = [f"{path}: {_refusal(path)}"]
     if revision is None:
         names = dict.fromkeys((name, *(() if entry is None else (alias or name, entry["hub_id"]))))
-        folder = _in_model_folders(tuple(names), looked_at) or _in_package(entry, looked_at)
+        folder = in_model_folders(tuple(names), looked_at) or _in_package(entry, looked_at)
         if folder is not None:
             return ResolvedModel(folder, name if entry is None else entry["hub_id"], prompts)
     else:
@@ -137,7 +137,8 @@ def _refusal(path: str) -> str:
     return "a file, not a folder" if os.path.lexists(path) else "no such folder"
 
 
-def _in_model_folders(names: tuple[str, ...], looked_at: list[str]) -> str | None:
+def in_model_folders(names: tuple[str, ...], looked_at: list[str]) -> str | None:
+    """A folder of one of the names in `$IRONVEC_MODELS` or `models/`; where there is none, the places looked at."""
     roots = [os.path.abspath("models")]
     if configured := os.environ.get("IRONVEC_MODELS"):
         roots.insert(0, os.path.abspath(os.path.expanduser(configured)))
@@ -178,6 +179,15 @@ def _in_package(entry: RegistryEntry | None, looked_at: list[str]) -> str | None
             check_files(folder, entry["sha256"], _REINSTALL)
             return folder
         looked_at.append(f"{folder}: {_refusal(folder)}")
+    return None
+
+
+def package_folder(entry: RegistryEntry) -> str | None:
+    """The folder of a model in an installed package that carries it."""
+    for location in _package_locations(entry["package"]) if entry["package"] is not None else ():
+        folder = os.path.join(location, *(entry["package_path"] or "").split("/"))
+        if os.path.isdir(folder):
+            return folder
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the command says where: errors on stderr, and nothing where the shell has closed it.
+"""What the command says where: output on stdout, errors on stderr, and nothing where the shell has closed it.
 
 In: a message. Out: a line, with what the terminal cannot show escaped, so that reporting an error is not one itself.
 """
@@ -14,7 +14,17 @@ from typing import TextIO
 def printable(message: str, stream: TextIO | None) -> str:
     """The message in the characters that the stream has."""
     encoding = getattr(stream, "encoding", None) or "ascii"
+    try:
+        message.encode(encoding)
+    except UnicodeEncodeError:
+        # What ironvec itself writes has a plain form; what the user named is escaped.
+        message = message.replace("\xd7", "x")
     return message.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def show(text: str) -> None:
+    """Prints a command's output."""
+    print(printable(text, sys.stdout))
 
 
 def print_error(message: str) -> None:

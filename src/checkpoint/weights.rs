@@ -158,6 +158,11 @@ impl Weights {
         self.tensors.get(name)
     }
 
+    /// Where all of them lie.
+    pub fn places(&self) -> impl Iterator<Item = &TensorPlace> {
+        self.tensors.values()
+    }
+
     /// The tensor, which must have this shape and a float type.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorPlace> {
         let mismatch = |found: String, expected: String| Error::Tensor {

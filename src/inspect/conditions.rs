@@ -1,8 +1,8 @@
 //! What `rules.rs` asks of single operators: a node in, nothing or the reason for its refusal out.
 
 use super::LARGE;
+use super::elements::element_name;
 use super::operands::Operands;
-use super::values::element_name;
 
 type Check = Result<(), String>;
 

@@ -1,16 +1,17 @@
 //! An ONNX file in, a report of what CoreML would take of it out: read, fix dimensions, let ONNX Runtime infer shapes,
-//! judge. Weights are neither needed nor read from other files. Refused: a file that is not there, is no ONNX model, or
+//! judge. Weights are neither needed nor read. Refused: a file that is not there, is no ONNX model, or
 //! that ONNX Runtime does not open.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use memmap2::Mmap;
 use prost::Message;
 
 use crate::error::{Error, Result};
 use crate::inspect::lean::{Fixed, drop_weights, fix_dimensions, weights_as_inputs};
-use crate::inspect::{Report, inspect};
+use crate::inspect::{Report, inspect, skim};
 use crate::lowering::onnx::proto::ModelProto;
 use crate::sessions::runtime::Runtime;
 use crate::sessions::shapes;
@@ -39,14 +40,32 @@ pub fn inspect_file(path: &Path, options: &InspectOptions) -> Result<Report> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A few kernels want to see their weights when a session is opened: only for them is the model opened with all it has.
     let inferred = shapes::infer(&runtime, weights_as_inputs(&model, &weights), folder).or_else(|_| {
-        let mut whole = read(path)?;
+        let mut whole = decode(path, &map(path)?)?;
         fix_dimensions(&mut whole, &options.fixed)?;
         shapes::infer(&runtime, whole, folder).map_err(session_error(path))
     })?;
     Ok(inspect(&model, inferred, !options.dynamic_shapes))
 }
 
-fn read(path: &Path) -> Result<ModelProto> {
+/// The model of a file, without the weights that lie in it.
+pub fn read(path: &Path) -> Result<ModelProto> {
+    let bytes = map(path)?;
+    match skim::without_weights(&bytes) {
+        Some(lean) => decode(path, &lean),
+        None => decode(path, &bytes),
+    }
+}
+
+fn decode(path: &Path, bytes: &[u8]) -> Result<ModelProto> {
+    let model = ModelProto::decode(bytes)
+        .map_err(|source| Error::malformed_by(path, format!("is not an ONNX model: {source}"), source))?;
+    match &model.graph {
+        Some(_) => Ok(model),
+        None => Err(Error::malformed(path, "is not an ONNX model: it has no graph")),
+    }
+}
+
+fn map(path: &Path) -> Result<Mmap> {
     let unreadable = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => {
             Error::FileMissing { path: path.to_owned(), needed_for: "it is the model to inspect".to_owned() }
@@ -68,13 +87,7 @@ fn read(path: &Path) -> Result<ModelProto> {
     if about.len() == 0 {
         return Err(Error::malformed(path, "is empty"));
     }
-    // SAFETY: the map lives for this function only, and nothing here writes the file. Should another process shorten it
-    // meanwhile, this one is ended by a signal, as it would be while ONNX Runtime maps a model's weights.
-    let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
-    let model = ModelProto::decode(&bytes[..])
-        .map_err(|source| Error::malformed_by(path, format!("is not an ONNX model: {source}"), source))?;
-    match &model.graph {
-        Some(_) => Ok(model),
-        None => Err(Error::malformed(path, "is not an ONNX model: it has no graph")),
-    }
+    // SAFETY: the map lives while the model is decoded, and nothing here writes the file. Should another process shorten
+    // it meanwhile, this one is ended by a signal, as it would be while ONNX Runtime maps a model's weights.
+    unsafe { Mmap::map(&file) }.map_err(unreadable)
 }

@@ -3,13 +3,18 @@
 
 mod conditions;
 pub mod coverage;
+mod elements;
+pub mod graph;
 pub mod lean;
+pub mod model;
 mod operands;
 mod partitions;
 mod report;
 mod rules;
+mod skim;
 mod table;
 mod values;
+mod weights;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

@@ -80,6 +80,12 @@ pub struct Large {
     pub shape: Vec<i64>,
 }
 
+/// Versions of the operator sets that a model imports.
+pub fn opsets(model: &ModelProto) -> BTreeMap<String, i64> {
+    let domain = |name: &str| if is_standard(name) { "ai.onnx" } else { name }.to_owned();
+    model.opset_import.iter().map(|opset| (domain(&opset.domain), opset.version)).collect()
+}
+
 impl Report {
     /// All that needs no judgement of the provider's.
     pub(super) fn of_graph(model: &ModelProto, graph: &GraphProto, values: &Values) -> Self {
@@ -91,14 +97,11 @@ impl Report {
         };
         let inputs = graph.input.iter().filter(|input| !constants.contains(input.name.as_str()));
         let mut report = Report {
+            opsets: opsets(model),
             inputs: inputs.map(|value| outlet(&value.name, TensorInfo::declared(value))).collect(),
             outputs: graph.output.iter().map(|value| outlet(&value.name, TensorInfo::declared(value))).collect(),
             ..Default::default()
         };
-        for opset in &model.opset_import {
-            let domain = if is_standard(&opset.domain) { "ai.onnx" } else { &opset.domain };
-            report.opsets.insert(domain.to_owned(), opset.version);
-        }
         for (_, tensor) in values.tensors() {
             match &tensor.shape {
                 None => report.unknown_shapes += 1,

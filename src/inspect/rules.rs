@@ -2,9 +2,10 @@
 //! rules for `ModelFormat=MLProgram`, read from ONNX Runtime's sources (1.24). None of it was run on Apple hardware.
 
 use super::conditions::anything;
+use super::elements::element_name;
 use super::operands::Operands;
 use super::table::{Condition, LISTED, NOT_TAKEN, TABLE, Types};
-use super::values::{Dim, element_name, is_standard};
+use super::values::{Dim, is_standard};
 use crate::lowering::onnx::proto::ElementType;
 
 const FLOAT32: i32 = ElementType::Float32 as i32;

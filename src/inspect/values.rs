@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Serialize, Serializer};
 
+use super::elements::element_name;
 use crate::lowering::onnx::proto::{
     Dimension, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto,
 };
@@ -73,33 +74,6 @@ impl TensorInfo {
     /// The element type's name.
     pub fn element_name(&self) -> String {
         element_name(self.element)
-    }
-}
-
-/// The name of a `TensorProto.DataType`, as NumPy spells it where NumPy has it.
-pub fn element_name(element: i32) -> String {
-    const NAMES: [&str; 17] = [
-        "unknown",
-        "float32",
-        "uint8",
-        "int8",
-        "uint16",
-        "int16",
-        "int32",
-        "int64",
-        "string",
-        "bool",
-        "float16",
-        "float64",
-        "uint32",
-        "uint64",
-        "complex64",
-        "complex128",
-        "bfloat16",
-    ];
-    match usize::try_from(element).ok().and_then(|index| NAMES.get(index)) {
-        Some(name) => (*name).to_owned(),
-        None => format!("element type {element}"),
     }
 }
 

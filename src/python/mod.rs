@@ -59,10 +59,7 @@ impl PyEmbedder {
         memory: &str,
     ) -> PyResult<Self> {
         let (provider, arithmetic) = (provider.parse()?, parse_dtype(dtype)?);
-        let (folder, onnx_file) = match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
-            true => onnx_file::split_path(&folder).map_or((folder, None), |(folder, file)| (folder, Some(file))),
-            false => (folder, file_name),
-        };
+        let (folder, onnx_file) = onnx_file::folder_and_file(folder, file_name);
         let options = LoadOptions {
             runtime_folders: runtime_dirs,
             onnx_file,
@@ -226,7 +223,7 @@ mod _core {
     #[pymodule_export]
     use super::cache::{cache_entries, cache_folder, remove_cache_entry};
     #[pymodule_export]
-    use super::inspect::inspect;
+    use super::inspect::{graph_facts, inspect, model_facts, weight_facts};
     use super::*;
     #[pymodule_export]
     use super::{ModelError, ProviderError, PyEmbedder};

@@ -3,6 +3,7 @@
 pub mod arguments;
 pub mod bucketed;
 pub mod buckets;
+pub mod declared;
 pub mod decoder;
 pub mod embeddings;
 mod encoder;

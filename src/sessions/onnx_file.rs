@@ -42,12 +42,12 @@ pub struct OnnxFileSession {
 }
 
 /// The one output that is fetched.
-struct Output {
+pub(super) struct Output {
     name: String,
     /// Whether it is one vector a row already.
-    pooled: bool,
+    pub(super) pooled: bool,
     /// Components of a vector: what config.json or the graph says, and once it has run, what it gave.
-    width: Option<usize>,
+    pub(super) width: Option<usize>,
 }
 
 impl OnnxFileSession {
@@ -167,7 +167,7 @@ impl Session for OnnxFileSession {
 }
 
 /// The output that holds vectors: `sentence_embedding`, else hidden states.
-fn choose_output(path: &Path, outputs: &[Outlet]) -> Result<Output> {
+pub(super) fn choose_output(path: &Path, outputs: &[Outlet]) -> Result<Output> {
     let rank = |output: &Outlet| match output.dtype() {
         ValueType::Tensor { ty: TensorElementType::Float32 | TensorElementType::Float16, shape, .. } => shape.len(),
         _ => 0,
@@ -199,9 +199,17 @@ fn widened(output: &DynValue) -> Result<Vec<f32>, ort::Error> {
     Ok(values.iter().map(|value| value.to_f32()).collect())
 }
 
+/// A model's folder, and the ONNX file of it that is asked for, by its name or by being itself what the folder should be.
+pub fn folder_and_file(folder: PathBuf, file_name: Option<String>) -> (PathBuf, Option<String>) {
+    match folder.extension().is_some_and(|end| end == "onnx") && folder.is_file() {
+        true => split_path(&folder).map_or((folder, None), |(folder, file)| (folder, Some(file))),
+        false => (folder, file_name),
+    }
+}
+
 /// The folder that holds an ONNX file's tokenizer, and the file's name in it: exporters keep `model.onnx` beside
 /// `tokenizer.json` or one folder below.
-pub fn split_path(path: &Path) -> Option<(PathBuf, String)> {
+fn split_path(path: &Path) -> Option<(PathBuf, String)> {
     let parent = path.parent()?;
     let file = path.file_name()?.to_str()?;
     if parent.join("tokenizer.json").exists() {

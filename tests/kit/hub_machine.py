@@ -58,16 +58,7 @@ class Machine:
         **keywords: Any,
     ) -> dict[str, Any]:
         """Loads the model and encodes the texts: what came out, or the error's type and message."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_", "IRONVEC_"))
-        }
-        variables = {
-            **kept, "HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / "xdg"), "HF_HOME": str(self.home / "hf"),
-            "HF_ENDPOINT": self.endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "no_proxy": "127.0.0.1",
-            **(environment or {}),
-        }  # fmt: skip
+        variables = {**self.variables(), **(environment or {})}
         request = {
             "model": str(model), "texts": texts, "keywords": keywords, "registry": registry, "no_sockets": no_sockets,
         }  # fmt: skip
@@ -77,6 +68,24 @@ class Machine:
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs `ironvec`."""
+        command = [sys.executable, "-m", "ironvec", *arguments]
+        work = self.home / "work"
+        return subprocess.run(command, env=self.variables(), cwd=work, capture_output=True, text=True, timeout=60)
+
+    def variables(self) -> dict[str, str]:
+        """The environment of what runs here."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_", "IRONVEC_"))
+        }
+        return {
+            **kept, "HOME": str(self.home), "XDG_CACHE_HOME": str(self.home / "xdg"), "HF_HOME": str(self.home / "hf"),
+            "HF_ENDPOINT": self.endpoint, "HF_HUB_DISABLE_TELEMETRY": "1", "no_proxy": "127.0.0.1",
+        }  # fmt: skip
 
     def snapshot(self, hub_id: str) -> Path:
         """The one snapshot of a repository in the cache."""

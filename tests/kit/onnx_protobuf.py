@@ -110,6 +110,18 @@ class GraphWriter:
         self._initializers.append(_message(about))
         return name
 
+    def hollow(self, name: str, shape: Sequence[int], dtype: str) -> str:
+        """An initializer of zeros that are a hole in the data file, and take no room on disk."""
+        assert self._data is not None
+        offset, length = self._data.tell(), int(np.prod(shape)) * np.dtype(dtype).itemsize
+        self._data.truncate(offset + length)
+        self._data.seek(offset + length)
+        place = {"location": self._data_path.name, "offset": str(offset), "length": str(length)}
+        about = [*((1, size) for size in shape), (2, ELEMENT_TYPES[dtype]), (8, name)]
+        about += [(13, _message([(1, entry), (2, value)])) for entry, value in place.items()]
+        self._initializers.append(_message([*about, (14, 1)]))
+        return name
+
     def nodes_out(self, operator: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         names = [f"{operator}_{len(self._nodes)}_{index}" for index in range(outputs)]
         self._nodes.append((operator, inputs, names, attributes, domain))
@@ -132,6 +144,12 @@ class GraphWriter:
         names[:] = [name]
         self._outputs.insert(0 if first else len(self._outputs), _value_info(name, dtype, shape))
         return name
+
+    def rename_output(self, value: str, name: str, dtype: str, shape: Sequence[int | str]) -> None:
+        """Makes an output of one of several values that the last node gave."""
+        names = self._nodes[-1][2]
+        names[names.index(value)] = name
+        self._outputs.append(_value_info(name, dtype, shape))
 
     def graph(self) -> bytes:
         """What has been written so far, as a graph: of the model, or of an attribute of a node in another."""

@@ -6,6 +6,8 @@ The sentences are those of the first validation script.
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import sys
 import time
@@ -13,11 +15,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from . import Embedder, __version__
-from .resolve import resolve
-from .terminal import print_error
+from .. import Embedder, __version__
+from ..resolve import resolve
+from ..sample_texts import SENTENCES
+from ..terminal import print_error, printable, show
 
-SENTENCES = ("What is the capital of France?", "Paris is the capital of France.", "How do I cook pasta?")
+_EXAMPLES = """\
+examples:
+  ironvec demo
+  ironvec demo --model FOLDER
+  ironvec demo --json
+
+exit codes: 0 the two sentences on one topic are the closer pair, 1 they are not
+"""
+
+HELP = "embed three sentences and show what came out, and how fast"
 
 _BATCH_ROWS = 32
 _BAR_CELLS = 30
@@ -25,10 +37,11 @@ _BAR_CELLS = 30
 _TIMING_BUDGET_S = 1.5
 
 
-class _Style:
-    """What the terminal can show: blocks and dots where it is UTF-8, colour where it is a terminal."""
+class _Page:
+    """What the terminal can show: blocks and dots where it is UTF-8, colour where it is a terminal. Or nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
         encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "")
         self._unicode = encoding in ("utf8", "utf8sig")
         # https://no-color.org
@@ -44,11 +57,22 @@ class _Style:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and text else text
 
     def heading(self, text: str) -> None:
-        print(f"\n  {self.paint(text, '1')}")
+        self.line(f"\n  {self.paint(text, '1')}")
+
+    def line(self, text: str) -> None:
+        if not self._quiet:
+            print(text, flush=True)
 
 
-def demo(model_name: str) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    parser.add_argument("--model", default="minilm", help="alias, checkpoint folder or hub id (default: minilm)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
     """Prints the page; returns the exit code."""
+    model_name: str = options.model
     # Apart from the load: a package's files are hashed here when they are first used, and not again.
     started = time.perf_counter()
     folder = resolve(model_name).folder
@@ -57,36 +81,43 @@ def demo(model_name: str) -> int:
     model = Embedder(model_name)
     load_ms = (time.perf_counter() - started) * 1000.0
 
-    style = _Style()
-    print(f"\n  {style.paint('ironvec ' + __version__, '1')}  text embeddings with a Rust core")
+    page = _Page(quiet=options.json)
+    page.line(f"\n  {page.paint('ironvec ' + __version__, '1')}  text embeddings with a Rust core")
     normalized = "normalized" if model.normalize else "not normalized"
-    style.heading("Model")
-    print(f"    {_shown(model.model_id)}")
-    print(f"    {style.paint(_shown(folder), '2')}")
-    print(f"    found in {found_ms:.0f} ms, loaded in {style.paint(f'{load_ms:.0f} ms', '32')}")
-    print(f"    {model.provider}, {model.dtype}, {model.pooling} pooling, {normalized}, {model.max_length} tokens")
+    page.heading("Model")
+    page.line(f"    {printable(model.model_id, sys.stdout)}")
+    page.line(f"    {page.paint(printable(folder, sys.stdout), '2')}")
+    page.line(f"    found in {found_ms:.0f} ms, loaded in {page.paint(f'{load_ms:.0f} ms', '32')}")
+    page.line(f"    {model.provider}, {model.dtype}, {model.pooling} pooling, {normalized}, {model.max_length} tokens")
 
     vectors = model.encode(list(SENTENCES))
     width = max(map(len, SENTENCES))
-    style.heading(f"Three sentences, {model.dimension} numbers each")
+    page.heading(f"Three sentences, {model.dimension} numbers each")
     for letter, sentence, vector in zip("ABC", SENTENCES, vectors, strict=True):
-        print(f"    {letter}  {sentence:<{width}}   L2 norm {np.linalg.norm(vector):.6f}")
+        page.line(f"    {letter}  {sentence:<{width}}   L2 norm {np.linalg.norm(vector):.6f}")
 
     scores = model.similarity(vectors, vectors)
     similar, different = float(scores[0, 1]), float(scores[0, 2])
-    style.heading("How close they are")
-    print(f"    A-B  same topic   {style.bar(similar, '32')}  {similar:7.4f}")
-    print(f"    A-C  other topic  {style.bar(different, '33')}  {different:7.4f}")
-    print(f"         separation   {'':{_BAR_CELLS}}  {style.paint(f'{similar - different:7.4f}', '1')}")
+    page.heading("How close they are")
+    page.line(f"    A-B  same topic   {page.bar(similar, '32')}  {similar:7.4f}")
+    page.line(f"    A-C  other topic  {page.bar(different, '33')}  {different:7.4f}")
+    page.line(f"         separation   {'':{_BAR_CELLS}}  {page.paint(f'{similar - different:7.4f}', '1')}")
 
     single_ms, single_runs = _median_ms(lambda turn: model.encode(SENTENCES[turn % len(SENTENCES)]), most_runs=30)
     batch = _batch_of(SENTENCES, _BATCH_ROWS)
     batch_ms, batch_runs = _median_ms(lambda turn: model.encode(batch), most_runs=10)
-    style.heading("Time per text")
-    print(f"    one at a time   {style.paint(f'{single_ms:8.2f} ms', '32')}   median of {single_runs}")
-    in_batch = style.paint(f"{batch_ms / _BATCH_ROWS:8.2f} ms", "32")
-    print(f"    {_BATCH_ROWS} in a call    {in_batch}   median of {batch_runs}\n")
+    page.heading("Time per text")
+    page.line(f"    one at a time   {page.paint(f'{single_ms:8.2f} ms', '32')}   median of {single_runs}")
+    in_batch = page.paint(f"{batch_ms / _BATCH_ROWS:8.2f} ms", "32")
+    page.line(f"    {_BATCH_ROWS} in a call    {in_batch}   median of {batch_runs}\n")
 
+    if options.json:
+        record = {
+            "model": model.model_id, "folder": folder, "provider": model.provider, "dtype": model.dtype,
+            "dimension": model.dimension, "found_ms": found_ms, "load_ms": load_ms, "similar": similar,
+            "different": different, "single_ms": single_ms, "batch_ms_per_text": batch_ms / _BATCH_ROWS,
+        }  # fmt: skip
+        show(json.dumps(record, indent=2))
     # Written so that NaN fails too.
     if not similar > different:
         print_error("the two sentences about Paris are not the closer pair")
@@ -109,8 +140,3 @@ def _median_ms(run: Callable[[int], object], *, most_runs: int) -> tuple[float, 
         run(len(times_ms))
         times_ms.append((time.perf_counter() - started) * 1000.0)
     return float(np.median(times_ms)), len(times_ms)
-
-
-def _shown(name: str) -> str:
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    return name.encode(encoding, "backslashreplace").decode(encoding)

@@ -8,26 +8,41 @@ graphs, begins a new one, and the old one stays until it is removed here. What a
 from __future__ import annotations
 
 import argparse
+import json
 import time
 
-from ._core import cache_entries, cache_folder, remove_cache_entry
+from .._core import cache_entries, cache_folder, remove_cache_entry
+from ..terminal import show
+
+HELP = "list or clear what is kept for CoreML: weights, compiled models"
 
 _DAY_S = 86_400
 
 
-def add_cache_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `cache list` and `cache clear`."""
-    command = commands.add_parser("cache", help="list or clear what is kept for CoreML: weights, compiled models")
-    actions = command.add_subparsers(dest="action", required=True, metavar="action")
-    actions.add_parser("list", help="show each entry's size, last use, dtype and model")
+_EXAMPLES = """\
+examples:
+  ironvec cache list
+  ironvec cache list --json
+  ironvec cache clear --unused-for 30
+
+The folder is $IRONVEC_CACHE, or the platform's for caches. What a process has
+open is kept, and makes the exit code of `clear` 1.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EXAMPLES
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    listing = actions.add_parser("list", help="show each entry's size, last use, dtype and model")
+    listing.add_argument("--json", action="store_true", help="print the entries as JSON")
     clear = actions.add_parser("clear", help="remove all entries that no process has open")
     clear.add_argument(
         "--unused-for", type=_days, default=0.0, metavar="DAYS", help="only those not opened in the last DAYS days"
     )
 
 
-def cache_command(options: argparse.Namespace) -> tuple[str, int]:
-    """What to print, and the exit code.
+def run(options: argparse.Namespace) -> int:
+    """Prints, and returns the exit code.
 
     Raises:
         ValueError: There is no folder for caches.
@@ -36,7 +51,12 @@ def cache_command(options: argparse.Namespace) -> tuple[str, int]:
     folder = cache_folder()
     if folder is None:
         raise ValueError("no home folder is known to hold a cache: set IRONVEC_CACHE")
-    return _clear(folder, options.unused_for) if options.action == "clear" else (_listing(folder), 0)
+    if options.action == "list" and options.json:
+        show(json.dumps({"folder": folder, "entries": cache_entries()}, indent=2))
+        return 0
+    text, code = _clear(folder, options.unused_for) if options.action == "clear" else (_listing(folder), 0)
+    show(text)
+    return code
 
 
 def _listing(folder: str) -> str:
