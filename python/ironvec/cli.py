@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from . import ModelError, ProviderError, __version__
 from .cache_command import add_cache_command, cache_command
+from .commands import embed
 from .demo import demo
 from .inspection import as_text, inspect
 from .terminal import leave_stdout, print_error, printable
@@ -47,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
         text, code = cache_command(options)
         print(printable(text, sys.stdout))
         return code
-    return demo(options.model)
+    return embed.run(options) if options.command == "embed" else demo(options.model)
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -95,4 +96,5 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     add_cache_command(commands)
+    embed.add_arguments(commands.add_parser("embed", help=embed.HELP))
     return parser
