@@ -55,7 +55,7 @@ class ParquetOutput:
         import pyarrow
 
         id_type = pyarrow.string() if self._has_ids else pyarrow.int64()
-        number = pyarrow.field("item", pyarrow.float32(), nullable=False)
+        number = pyarrow.field("element", pyarrow.float32(), nullable=False)
         kind = pyarrow.list_(number) if self._lists else pyarrow.list_(number, dimension)
         schema = pyarrow.schema(
             [pyarrow.field("id", id_type, nullable=False), pyarrow.field("embedding", kind, nullable=False)]

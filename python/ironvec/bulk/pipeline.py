@@ -16,8 +16,8 @@ from .partial import Done, Partial
 
 _T = TypeVar("_T")
 _GLANCE_S = 0.1
-# At most so much of the time goes into committing, however fast the model is.
-_SHARE = 0.05
+# At most so much of the writing thread's time goes into committing, however fast the model is.
+_SHARE = 0.2
 
 
 class _End:

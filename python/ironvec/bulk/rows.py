@@ -15,6 +15,7 @@ from .refusal import Refused
 
 # How values are called in JSON.
 _KINDS: dict[type, str] = {
+    str: "a string",
     bool: "a boolean",
     int: "a number",
     float: "a number",

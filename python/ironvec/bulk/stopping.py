@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _PATIENCE_S = 0.7
-_GO_ON = "what is done is kept, and the same command goes on from there"
+GO_ON = "what is done is kept, and the same command goes on from there"
 
 
 class Stopped(BaseException):
@@ -24,7 +24,7 @@ class Stopped(BaseException):
 
     def __init__(self, number: int) -> None:
         what = "interrupted" if number == signal.SIGINT else "terminated"
-        super().__init__(f"{what}: {_GO_ON}")
+        super().__init__(f"{what}: {GO_ON}")
         self.code = 128 + number
 
 

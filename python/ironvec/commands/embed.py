@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING
@@ -83,7 +84,8 @@ def run(options: argparse.Namespace) -> int:
     """Embeds; returns the exit code."""
     from .. import ModelError, ProviderError
     from ..bulk import RowRejected
-    from ..bulk.stopping import Stopped, stopping
+    from ..bulk.job import PARTIAL
+    from ..bulk.stopping import GO_ON, Stopped, stopping
 
     try:
         with stopping(), warnings.catch_warnings():
@@ -93,8 +95,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"\nironvec: {stop}", file=sys.stderr)
         return stop.code
     except (RowRejected, OSError, MemoryError, ModelError, ProviderError, ValueError, TypeError) as error:
-        print_error(str(error) or type(error).__name__)
-        return _code_of(error)
+        code = _code_of(error)
+        kept = code == 1 and os.path.isdir(f"{options.output}{PARTIAL}")
+        print_error("\n".join([str(error) or type(error).__name__, *([GO_ON] if kept else [])]))
+        return code
     print(printable(json.dumps(_as_json(summary), indent=2) if options.json else _as_text(summary), sys.stdout))
     return 1 if summary.rejected else 0
 
