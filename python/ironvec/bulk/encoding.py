@@ -13,7 +13,7 @@ import numpy as np
 
 from .chunks import Chunk, Placed, chunks, not_done, without_rejected
 from .finishing import Job
-from .inputs import STDIN
+from .inputs import STDIN, written_name
 from .options import open_rows
 from .outputs import Output
 from .partial import Done
@@ -31,7 +31,11 @@ def encode_chunks(job: Job) -> None:
         None, options.prompt or "", options.batch_size, "float32", options.normalize, None, None
     )
     placed = (
-        Placed(source.name, "row" if source.format == "parquet" else "line", open_rows(source, options.columns))
+        Placed(
+            written_name(source.name),
+            "row" if source.format == "parquet" else "line",
+            open_rows(source, options.columns),
+        )
         for source in job.sources
     )
     all_chunks = chunks(placed, options.columns, options.chunk_rows)

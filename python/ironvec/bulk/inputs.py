@@ -88,6 +88,11 @@ def is_output(path: str, output: str) -> bool:
     return real == base or real.startswith(f"{base}.")
 
 
+def written_name(name: str) -> str:
+    """A file's name as it is written down: the same under every locale."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
 def _format(name: str, stream_format: str | None) -> str:
     if name == STDIN:
         if stream_format == "parquet":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..arguments import batch_size_or_none, flag_or_none, positive_int
 from .facts import Advance, Facts, model_files, read_facts, stat_facts
-from .inputs import STDIN, Source
+from .inputs import STDIN, Source, written_name
 from .parquet_rows import count_parquet_rows, parquet_rows
 from .refusal import Refused
 from .rows import READERS, Columns, Rows, text_rows
@@ -82,13 +82,13 @@ def input_facts(source: Source, columns: Columns, earlier: Facts, advance: Advan
     try:
         if source.format == "parquet":
             rows = count_parquet_rows(source.name, columns)
-            return {"name": source.name, **read_facts(source.name, earlier, advance), "rows": rows}
+            return {"name": written_name(source.name), **read_facts(source.name, earlier, advance), "rows": rows}
         # Counting lines is enough for the bar, where nothing else needs to be known beforehand.
         read = READERS["csv"] if source.format == "csv" else text_rows
         facts = read_facts(source.name, earlier, advance, lambda file: sum(1 for _ in read(file, columns)))
     except Refused as error:
         raise Refused(f"{source.name}: {error}") from error
-    return {"name": source.name, **facts}
+    return {"name": written_name(source.name), **facts}
 
 
 def describe_job(
@@ -102,7 +102,8 @@ def describe_job(
     return {
         "model": {name: read_facts(path, known_model.get(name, {}), advance) for name, path in _files(model).items()},
         "inputs": [
-            input_facts(source, options.columns, known_inputs.get(source.name, {}), advance) for source in sources
+            input_facts(source, options.columns, known_inputs.get(written_name(source.name), {}), advance)
+            for source in sources
         ],
         "options": {
             "output": kind,

@@ -24,7 +24,8 @@ examples:
   ironvec embed texts.txt -o vectors.npy --model minilm
   ironvec embed data/ 'more/*.jsonl' -o vectors.parquet --model minilm \\
       --text-column body --id-column id
-  zcat huge.jsonl.gz | ironvec embed - --format jsonl -o vectors.npy --model e5-small
+  zcat huge.jsonl.gz | ironvec embed - --format jsonl -o vectors.npy \\
+      --model e5-small
 
 restart:
   What is done is kept in OUTPUT.partial, whole chunks at a time. After a kill,
