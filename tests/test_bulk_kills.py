@@ -43,6 +43,7 @@ def undisturbed(job: tuple[Path, Path], output: Path) -> dict[str, bytes]:
 
 
 def committed(output: Path) -> int:
+    """Rows, bad ones too."""
     path = Path(f"{output}.partial", "done.json")
     return json.loads(path.read_text())["read"] if path.exists() else 0
 

@@ -111,6 +111,12 @@ def test_folders_and_patterns_are_read_in_order_and_without_the_output(tmp_path,
     np.testing.assert_array_equal(np.load(data / "v.npy"), expected)
     # Again, with what the first time has left lying in the folder.
     assert embed_files(data, data / "v.npy", model).rows_before == 4
+    # Another job's side files are no texts.
+    (data / "u.npy.partial").mkdir()
+    for name in ("u.npy.ids.jsonl", "u.parquet.rejected.jsonl", "u.npy.partial/ids.jsonl"):
+        write_texts(data / name, ["0"])
+    embed_files(data, data / "w.npy", model)
+    np.testing.assert_array_equal(np.load(data / "w.npy"), expected)
     embed_files([data / "d.ndjson", str(data / "*.txt")], tmp_path / "w.npy", model)
     np.testing.assert_array_equal(np.load(tmp_path / "w.npy"), model.encode(["d", "a", "b"]))
 
@@ -218,7 +224,7 @@ def test_the_manifest_says_what_the_output_is_made_of(lines, model, tmp_path):
     manifest = json.loads((tmp_path / "v.npy.manifest.json").read_text())
     assert done.files["manifest"] == str(tmp_path / "v.npy.manifest.json")
     assert manifest["done"] == {
-        "read": 300, "rows": 300, "rejected": 0, "dimension": 32,
+        "read": 300, "rows": 300, "rejected": 0, "dimension": 32, "sha256": manifest["done"]["sha256"],
         "output_bytes": (tmp_path / "v.npy").stat().st_size,
     }  # fmt: skip
     assert manifest["inputs"][0]["rows"] == 300

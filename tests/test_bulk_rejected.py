@@ -219,3 +219,10 @@ def test_a_vector_that_is_no_number_is_rejected(tmp_path, model, monkeypatch):
     assert json_lines(done.files["rejected"]) == [
         {"index": index, "reason": "its vector holds NaN or infinity"} for index in (1, 2)
     ]
+
+
+def test_bad_rows_alone_make_an_empty_output(tmp_path, model):
+    (tmp_path / "t.jsonl").write_text("bad\n" * 5)
+    done = embed_files(tmp_path / "t.jsonl", tmp_path / "v.npy", model, chunk_rows=2)
+    assert (done.rows, done.rejected) == (0, 5)
+    assert np.load(done.output).shape == (0, 32)

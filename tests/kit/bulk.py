@@ -53,3 +53,9 @@ def left_behind(output: Path) -> dict[str, bytes]:
 
 def json_lines(path: Path | str) -> list[object]:
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def done_rows(output: Path) -> int:
+    """Of a job that is not finished, the rows that are."""
+    path = Path(f"{output}.partial", "done.json")
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else 0

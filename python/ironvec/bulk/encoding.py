@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
 from functools import partial as bind
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from .options import open_rows
 from .outputs import Output
 from .partial import Done
 from .pipeline import Committer, read_ahead
+from .refusal import Refused
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,22 +32,11 @@ def encode_chunks(job: Job) -> None:
     encode = job.model._encoder(
         None, options.prompt or "", options.batch_size, "float32", options.normalize, None, None
     )
-    placed = (
-        Placed(
-            written_name(source.name),
-            "row" if source.format == "parquet" else "line",
-            open_rows(source, options.columns),
-        )
-        for source in job.sources
-    )
-    all_chunks = chunks(placed, options.columns, options.chunk_rows)
-    if job.strict:
-        all_chunks = without_rejected(all_chunks)
     total = _total_rows(job)
     if total is not None:
         _warn_of_room(job, total - done.read)
     with (
-        read_ahead(not_done(all_chunks, done)) as ahead,
+        read_ahead(not_done(_all_chunks(job), done)) as ahead,
         job.bars(total, "Embedding", "row", done.read) as bar,
         Committer(partial) as committer,
     ):
@@ -58,6 +49,25 @@ def encode_chunks(job: Job) -> None:
             )  # fmt: skip
             committer.add(bind(_pieces, job.format, kept, vectors, done))
     partial.mark_complete()
+
+
+def check_stream(job: Job, done: Done) -> None:
+    """Reads stdin, if it is an input, to see that it brings the rows of a job that has been done, and no others."""
+    if any(source.name == STDIN for source in job.sources):
+        with read_ahead(not_done(_all_chunks(job), done)) as more:
+            for _ in more:
+                raise Refused(f"the input has more than the {done.read:,} rows that {job.output} was made of")
+
+
+def _all_chunks(job: Job) -> Iterator[Chunk]:
+    """The chunks of all inputs, from the first row on."""
+    columns = job.options.columns
+    placed = (
+        Placed(written_name(source.name), "row" if source.format == "parquet" else "line", open_rows(source, columns))
+        for source in job.sources
+    )
+    all_chunks = chunks(placed, columns, job.options.chunk_rows)
+    return without_rejected(all_chunks) if job.strict else all_chunks
 
 
 def _finite(chunk: Chunk, vectors: NDArray[np.float32]) -> tuple[Chunk, NDArray[np.float32]]:

@@ -67,8 +67,8 @@ def publish(job: Job) -> None:
     folder = os.path.dirname(job.output)
     sync_folder(folder)
     about = {
-        "read": done.read, "rows": done.rows, "rejected": done.rejected, "dimension": job.model.dimension,
-        "output_bytes": os.path.getsize(job.output),
+        "read": done.read, "rows": done.rows, "rejected": done.rejected, "sha256": done.sha256,
+        "dimension": job.model.dimension, "output_bytes": os.path.getsize(job.output),
     }  # fmt: skip
     write_synced(job.output + MANIFEST, json.dumps({**(partial.job or {}), "done": about}, indent=1))
     sync_folder(folder)

@@ -1,12 +1,14 @@
 """What the caller names as input → the files to read, in order, each with its format. `-` is stdin.
 
 In: files, folders, patterns. Out: every file once, a folder's in the order of their paths. Refuses what is not there,
-what is named twice, and formats that nothing here reads. The output and its side files are no input.
+what is named twice, and formats that nothing here reads. The output and its side files are no input; other jobs' side
+files are one where they are named.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from glob import glob
 from typing import NamedTuple
@@ -17,6 +19,8 @@ from .rows import READERS
 STDIN = "-"
 FORMATS = (*READERS, "parquet")
 _OTHER_SPELLINGS = {"ndjson": "jsonl"}
+# What jobs leave beside their outputs, this one's and others'.
+_SIDE_FILE = re.compile(r"\.(npy|parquet|jsonl)\.(ids\.jsonl|rejected\.jsonl|partial)")
 _READ = ", ".join(f".{name}" for name in FORMATS)
 
 
@@ -53,7 +57,7 @@ def _expanded(name: str, output: str) -> list[str]:
     if name == STDIN:
         return [name]
     if os.path.isdir(name):
-        found = sorted(path for path in _below(name) if _format_by_name(path) and not is_output(path, output))
+        found = sorted(path for path in _below(name) if _format_by_name(path) and not _is_left(path, output))
         if not found:
             raise Refused(f"{name}: no file in this folder that is read ({_READ})")
         return found
@@ -65,7 +69,7 @@ def _expanded(name: str, output: str) -> list[str]:
         return [name]
     if any(character in name for character in "*?["):
         matches = sorted(path for path in glob(name, recursive=True) if os.path.isfile(path))
-        if found := [path for path in matches if not is_output(path, output)]:
+        if found := [path for path in matches if not _is_left(path, output)]:
             return found
         raise FileNotFoundError(f"{name}: no file matches this pattern")
     raise FileNotFoundError(f"{name}: no such file or folder")
@@ -74,8 +78,13 @@ def _expanded(name: str, output: str) -> list[str]:
 def _below(folder: str) -> Iterator[str]:
     """All files of a folder and its folders, but for hidden ones."""
     for root, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _SIDE_FILE.search(name)]
         yield from (os.path.join(root, name) for name in names if not name.startswith("."))
+
+
+def _is_left(path: str, output: str) -> bool:
+    """Whether a file that nobody named is what a job has left."""
+    return is_output(path, output) or _SIDE_FILE.search(path) is not None
 
 
 def _raise(error: OSError) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from .encoding import encode_chunks
+from .encoding import check_stream, encode_chunks
 from .facts import differences
 from .finishing import Job, Summary, publish, summary_of
 from .inputs import find_sources
@@ -107,7 +107,9 @@ def embed_files(
         if (finished := _prepare(job, overwrite)) is not None:
             return finished
         before, started = partial.done.read, time.monotonic()
-        if not partial.done.complete:
+        if partial.done.complete:
+            check_stream(job, partial.done)
+        else:
             encode_chunks(job)
         seconds = time.monotonic() - started
         publish(job)
@@ -144,7 +146,8 @@ def _prepare(job: Job, overwrite: bool) -> Summary | None:
     elif os.path.exists(path):
         if manifest is not None and not changed:
             if os.path.getsize(path) == manifest["done"]["output_bytes"]:
-                done = Done(**{name: manifest["done"][name] for name in ("read", "rows", "rejected")})
+                done = Done(**{name: manifest["done"][name] for name in ("read", "rows", "rejected", "sha256")})
+                check_stream(job, done)
                 return summary_of(job, done, done.read, 0.0)
             changed = [f"{path}: its size is not what it was when it was written"]
         if not overwrite:

@@ -64,11 +64,14 @@ def open_rows(source: Source, columns: Columns) -> Rows:
             yield from READERS[source.format](stdin, columns)
         return
     before = stat_facts(source.name)
-    if source.format == "parquet":
-        yield from parquet_rows(source.name, columns)
-    else:
-        with open(source.name, "rb", buffering=0) as file:
-            yield from READERS[source.format](file, columns)
+    try:
+        if source.format == "parquet":
+            yield from parquet_rows(source.name, columns)
+        else:
+            with open(source.name, "rb", buffering=0) as file:
+                yield from READERS[source.format](file, columns)
+    except Refused as error:
+        raise Refused(f"{source.name}: {error}") from error
     if stat_facts(source.name) != before:
         raise Refused(f"{source.name} was changed while it was read")
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -77,6 +77,7 @@ class Partial:
                 _write(file, start)
             file.truncate(sizes[name])
             file.seek(sizes[name])
+        sync_folder(self.folder)
         self.done = self._written = replace(self.done, bytes=sizes)
 
     def append(self, pieces: Mapping[str, Any], done: Done) -> None:
@@ -93,7 +94,8 @@ class Partial:
             return
         for name, size in self._written.bytes.items():
             if size != self.done.bytes.get(name):
-                os.fsync(self._files[name].fileno())
+                with _named(self._files[name]):
+                    os.fsync(self._files[name].fileno())
         write_synced(self.path("done.json"), json.dumps(asdict(self._written)))
         self.done = self._written
 
@@ -150,9 +152,21 @@ def _read_json(path: str) -> Any:
 
 def _write(file: BinaryIO, piece: Any) -> None:
     """All of it: a raw file may take less at a time, as a disk does just before it is full."""
+    if not memoryview(piece).nbytes:
+        return  # an array without rows cannot be seen as bytes
     rest = memoryview(piece).cast("B")
     while rest:
-        rest = rest[file.write(rest) :]
+        with _named(file):
+            rest = rest[file.write(rest) :]
+
+
+@contextmanager
+def _named(file: BinaryIO) -> Iterator[None]:
+    """Within it, an error names the file, which writing alone does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, file.name) from error
 
 
 def write_synced(path: str, text: str) -> None:

@@ -60,12 +60,13 @@ def stopping() -> Iterator[None]:
 
 def _watch(woken: socket.socket, ended: threading.Event) -> None:
     """Ends the process where a signal has come and nothing follows."""
-    while received := woken.recv(1):
-        if received[0] not in (signal.SIGINT, signal.SIGTERM):
-            continue
-        if ended.wait(_PATIENCE_S):
-            return
-        stopped = Stopped(received[0])
-        if sys.stderr is not None:
-            os.write(2, f"\nironvec: {stopped}\n".encode())
-        os._exit(stopped.code)
+    with woken:
+        while received := woken.recv(1):
+            if received[0] not in (signal.SIGINT, signal.SIGTERM):
+                continue
+            if ended.wait(_PATIENCE_S):
+                return
+            stopped = Stopped(received[0])
+            if sys.stderr is not None:
+                os.write(2, f"\nironvec: {stopped}\n".encode())
+            os._exit(stopped.code)

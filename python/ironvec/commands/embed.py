@@ -90,10 +90,10 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         with stopping(), warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _show_warning(str(message))
+            warnings.showwarning = lambda message, *_, **__: _say(f"ironvec: warning: {message}")
             summary = _embed(options)
     except Stopped as stop:
-        print(f"\nironvec: {stop}", file=sys.stderr)
+        _say(f"\nironvec: {stop}")
         return stop.code
     except (RowRejected, OSError, MemoryError, ModelError, ProviderError, ValueError, TypeError) as error:
         code = _code_of(error)
@@ -116,9 +116,9 @@ def _code_of(error: Exception) -> int:
     return 2
 
 
-def _show_warning(message: str) -> None:
+def _say(message: str) -> None:
     if sys.stderr is not None:
-        print(f"ironvec: warning: {printable(message, sys.stderr)}", file=sys.stderr)
+        print(printable(message, sys.stderr), file=sys.stderr)
 
 
 def _embed(options: argparse.Namespace) -> Summary:
