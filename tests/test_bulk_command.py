@@ -42,6 +42,7 @@ def test_bad_rows_are_counted_and_named(folder, tmp_path, monkeypatch):
     strict = embed("t.jsonl", "-o", "w.npy", "--model", folder, "--strict")
     assert (strict.returncode, strict.stdout) == (1, "")
     assert strict.stderr.startswith("ironvec: error: t.jsonl, line 2: 'text' is a number, not a string\n")
+    assert "without --strict" in strict.stderr
 
 
 def test_json_is_for_programs(rows, folder, tmp_path):

@@ -61,22 +61,24 @@ def test_fifty_kills_leave_the_same_bytes(job, tmp_path, kind):
         output, before = tmp_path / f"{jobs}.{kind}", 0
         while True:
             process = subprocess.Popen(arguments(job, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            try:
-                code = process.wait(chance.uniform(0.1, 1.1) if kills < KILLS else 300)
-            except subprocess.TimeoutExpired:
+            if kills < KILLS:
+                # Some while the process starts, most while it works, however fast the machine is.
+                while chance.random() > 0.02 and committed(output) == before and process.poll() is None:
+                    time.sleep(0.02)
+                time.sleep(chance.uniform(0.0, 0.4))
                 process.kill()
-                process.wait()
+            if (code := process.wait(300)) == -signal.SIGKILL:
                 kills += 1
                 now = committed(output)
                 assert now >= before or now == 0, "what is done stays done"
                 advanced += now > before
                 before = now
-            else:
-                assert code == 1
-                assert left_behind(output) == expected
-                jobs += 1
-                break
-    assert advanced >= 5, "the kills came too early to show anything"
+                continue
+            assert code == 1
+            assert left_behind(output) == expected
+            jobs += 1
+            break
+    assert advanced >= 15, "the kills came too early to show anything"
 
 
 # Ends the process, as kill -9 does, before the Nth call that changes the disk.

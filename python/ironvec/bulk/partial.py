@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from io import FileIO
 from typing import Any, BinaryIO
 
 from .lock import Lock
@@ -150,7 +151,7 @@ def _read_json(path: str) -> Any:
         raise Refused(f"{path} is broken: {error}") from error
 
 
-def _write(file: BinaryIO, piece: Any) -> None:
+def _write(file: BinaryIO | FileIO, piece: Any) -> None:
     """All of it: a raw file may take less at a time, as a disk does just before it is full."""
     if not memoryview(piece).nbytes:
         return  # an array without rows cannot be seen as bytes
@@ -161,7 +162,7 @@ def _write(file: BinaryIO, piece: Any) -> None:
 
 
 @contextmanager
-def _named(file: BinaryIO) -> Iterator[None]:
+def _named(file: BinaryIO | FileIO) -> Iterator[None]:
     """Within it, an error names the file, which writing alone does not."""
     try:
         yield
@@ -172,10 +173,10 @@ def _named(file: BinaryIO) -> Iterator[None]:
 def write_synced(path: str, text: str) -> None:
     """Writes a small file that is there whole, or as it was before, whenever the power goes."""
     temporary = f"{path}.new"
-    with open(temporary, "wb") as file:
-        file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    with open(temporary, "wb", buffering=0) as file:
+        _write(file, text.encode())
+        with _named(file):
+            os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

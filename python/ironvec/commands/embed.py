@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HELP = "embed files of texts into a file of vectors; goes on after a kill"
 
+_WITHOUT_STRICT = "what was done before is kept; without --strict, such rows are put aside and the others go on"
+
 _EPILOG = """\
 examples:
   ironvec embed texts.txt -o vectors.npy --model minilm
@@ -97,8 +99,10 @@ def run(options: argparse.Namespace) -> int:
         return stop.code
     except (RowRejected, OSError, MemoryError, ModelError, ProviderError, ValueError, TypeError) as error:
         code = _code_of(error)
-        kept = code == 1 and os.path.isdir(f"{options.output}{PARTIAL}")
-        print_error("\n".join([str(error) or type(error).__name__, *([GO_ON] if kept else [])]))
+        message = str(error) or type(error).__name__
+        if code == 1 and os.path.isdir(f"{options.output}{PARTIAL}"):
+            message += f"\n{_WITHOUT_STRICT if isinstance(error, RowRejected) else GO_ON}"
+        print_error(message)
         return code
     print(printable(json.dumps(_as_json(summary), indent=2) if options.json else _as_text(summary), sys.stdout))
     return 1 if summary.rejected else 0
