@@ -22,3 +22,5 @@ QWEN3_LOADS_S = (3.0, 1.2)  # in the first process that loads it, and in the sec
 INT8_COSINES = (0.9995, 0.999)  # mean and lowest
 EXTRA_MB = 300.0  # beyond the result array, while 100,000 texts are encoded
 DIFFERENCE = 1e-3  # between two peers' vectors: above it they do not run the same model
+BULK_RATE = 0.95  # of encode's texts a second
+BULK_MB, BULK_GROWTH_MB = 500.0, 20.0  # resident while a million lines go through, and its growth after a quarter

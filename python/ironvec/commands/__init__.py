@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": "inspect",
     "validate": "validate",
     "bench": "bench",
+    "embed": "embed",
     "models": "models",
     "download": "download",
     "cache": "cache",
