@@ -7,7 +7,7 @@ use std::thread;
 use crate::checkpoint::tensors::TensorReader;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
-use crate::kernels::quantized::integers::Multiplier;
+use crate::kernels::quantized::multiplier::Multiplier;
 use crate::kernels::quantized::weights::QuantizedMatrix;
 use crate::transformer::Matrix;
 

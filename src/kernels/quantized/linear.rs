@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::activations::Activations;
 use super::block::BLOCK;
-use super::integers::{Integers, MOST_OUTPUTS, with_integers};
+use super::integers::{Integers, MOST_OUTPUTS};
+use super::multiplier::with_integers;
 use super::weights::{QuantizedMatrix, block_bytes};
 use crate::kernels::rows::{Rows, RowsMut};
 
