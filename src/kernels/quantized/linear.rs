@@ -114,7 +114,7 @@ unsafe fn multiply<I: Integers>(call: &Call<'_>, rows: Range<usize>, outputs: Ra
     for output in outputs.step_by(I::OUTPUTS) {
         let mut row = rows.start;
         while row < rows.end {
-            // Tiles of equal shares: seven rows as four and three, since a row alone takes as long as three.
+            // Tiles of equal shares: seven rows as four and three, since a row alone widens weights for itself.
             let left = rows.end - row;
             let count = left.div_ceil(left.div_ceil(TILE));
             // SAFETY: the caller's.
