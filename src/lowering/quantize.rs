@@ -4,7 +4,7 @@
 use crate::checkpoint::tensors::TensorReader;
 use crate::checkpoint::weights::Weights;
 use crate::error::{Error, Result};
-use crate::kernels::quantized::integers::Multiplier;
+use crate::kernels::quantized::multiplier::Multiplier;
 use crate::kernels::quantized::weights::QuantizedMatrix;
 use crate::lowering::made::made;
 use crate::transformer::Matrix;

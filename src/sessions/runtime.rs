@@ -16,7 +16,7 @@ use crate::checkpoint::held::Copy;
 use crate::ending::Turn;
 use crate::error::{Error, Result};
 use crate::kernels::processor::Choice;
-use crate::kernels::quantized::integers::Multiplier;
+use crate::kernels::quantized::multiplier::Multiplier;
 use crate::kernels::quantized::weights::QuantizedMatrix;
 use crate::lowering::onnx::builder::Operators;
 use crate::lowering::onnx::folding::FloatType;

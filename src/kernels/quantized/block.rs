@@ -120,7 +120,7 @@ mod tests {
         rotate(&mut rotated);
         // The definition: the sign of a pair is the parity of the bits that both places have.
         for (place, found) in rotated.iter().enumerate() {
-            let sign = |at: usize| if (at & place).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+            let sign = |at: usize| if (at & place).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
             let expected: f32 = values.iter().enumerate().map(|(at, value)| sign(at) * value).sum();
             assert_eq!(*found, expected);
         }

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::activations::Activations;
 use super::block::BLOCK;
-use super::integers::{Integers, MOST_OUTPUTS, with_integers};
+use super::integers::{Integers, MOST_OUTPUTS};
+use super::multiplier::with_integers;
 use super::weights::{QuantizedMatrix, block_bytes};
 use crate::kernels::rows::{Rows, RowsMut};
 
@@ -111,10 +112,14 @@ unsafe fn quantize<I: Integers>(call: &Call<'_>, rows: Range<usize>) {
 #[inline(always)]
 unsafe fn multiply<I: Integers>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
     for output in outputs.step_by(I::OUTPUTS) {
-        for row in rows.clone().step_by(TILE) {
+        let mut row = rows.start;
+        while row < rows.end {
+            // Tiles of equal shares: seven rows as four and three, since a row alone widens weights for itself.
+            let left = rows.end - row;
+            let count = left.div_ceil(left.div_ceil(TILE));
             // SAFETY: the caller's.
             unsafe {
-                match rows.end - row {
+                match count {
                     1 => tile::<I, 1>(call, row, output),
                     2 => tile::<I, 2>(call, row, output),
                     3 => tile::<I, 3>(call, row, output),
@@ -123,6 +128,7 @@ unsafe fn multiply<I: Integers>(call: &Call<'_>, rows: Range<usize>, outputs: Ra
                     _ => tile::<I, TILE>(call, row, output),
                 }
             }
+            row += count;
         }
     }
 }

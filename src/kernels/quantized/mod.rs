@@ -12,8 +12,9 @@ mod avx2;
 mod block;
 #[cfg(test)]
 mod emulated;
-pub(crate) mod integers;
+mod integers;
 pub(crate) mod linear;
+pub(crate) mod multiplier;
 mod portable;
 #[cfg(test)]
 mod tests;

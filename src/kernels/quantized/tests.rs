@@ -1,8 +1,8 @@
 //! Bits, accuracy and special values of the quantized product, on every multiplier of this processor and on emulated VNNI.
 
 use super::block::{BLOCK, peak, rotate, step_size, to_steps};
-use super::integers::Multiplier;
 use super::linear::Call;
+use super::multiplier::Multiplier;
 use super::weights::QuantizedMatrix;
 use crate::kernels::rows::{Rows, RowsMut};
 use crate::kernels::tests::numbers;
@@ -61,7 +61,7 @@ fn quantized(row: &[f32], are_weights: bool) -> Vec<(f32, [i8; BLOCK])> {
         }
         rotate(&mut values);
         let mut size = step_size(peak(&values));
-        if are_weights && size.to_bits() % 0x10000 != 0 {
+        if are_weights && !size.to_bits().is_multiple_of(0x10000) {
             size = f32::from_bits((size.to_bits() | 0xffff) + 1);
         }
         let mut steps = [0; BLOCK];

@@ -3,7 +3,8 @@
 //! inputs of all outputs side by side. What is missing to a whole panel or block is zeros. Refused: a value that is not finite.
 
 use super::block::{BLOCK, peak, step_size, to_steps};
-use super::integers::{Integers, MOST_OUTPUTS, Multiplier, with_integers};
+use super::integers::{Integers, MOST_OUTPUTS};
+use super::multiplier::{Multiplier, with_integers};
 
 /// The matrix's memory begins at the edge of a cache line.
 #[derive(Debug, Clone, Copy)]
