@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 use crate::interrupt::{Heed, proceed};
 use crate::kernels::processor::Choice;
 use crate::lowering::export::{self, ExportOptions};
-use crate::options::{Arithmetic, EncodeOptions, Encoded, LoadOptions, check, thread_count};
+use crate::options::{Arithmetic, EncodeOptions, Encoded, LoadOptions, Provider, check, thread_count};
 use crate::sessions::open::open;
 use crate::sessions::proof::{self, Proof};
 use crate::sessions::provider;
 use crate::sessions::runtime::Runtime;
 use crate::sessions::session::{self, Session};
-use crate::spec::Spec;
+use crate::spec::{Network, Spec};
 use crate::texts::tokenize::{Extent, TextTokenizer};
 use crate::texts::window::{DistinctTexts, Tokenization, Window, for_each_window};
 
@@ -134,6 +134,15 @@ impl Embedder {
     /// Threads of a run.
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// What the kernels are written for that compute it, or whose they are.
+    pub fn kernels(&self) -> String {
+        let of_checkpoint = match self.spec.network {
+            Network::Checkpoint(..) => self.session.facts().provider == Provider::Cpu,
+            Network::OnnxFile(_) | Network::StaticTable(_) => false,
+        };
+        if of_checkpoint { self.runtime.kernels(self.arithmetic) } else { Runtime::KERNELS.to_owned() }
     }
 
     /// The ONNX Runtime that it runs on.

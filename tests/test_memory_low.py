@@ -100,9 +100,9 @@ def test_the_process_holds_no_weights(tmp_path, dtype):
 def test_it_is_told_pickled_and_checked(tmp_path, monkeypatch):
     path = write_bert(tmp_path / "bert").folder
     usual = Embedder(path)
-    assert usual.device_report()["kernels"] == "onnxruntime"
+    assert usual.device_report()["kernels"].startswith("onnxruntime")
     low = Embedder(path, memory="low")
-    assert low.device_report()["kernels"] != "onnxruntime"
+    assert "onnxruntime" not in low.device_report()["kernels"]
     assert pickle.loads(pickle.dumps(low)).device_report()["kernels"] == low.device_report()["kernels"]
     np.testing.assert_allclose(low.encode("paris"), usual.encode("paris"), rtol=0, atol=1e-6)
     for options, message in {

@@ -15,7 +15,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, Tensor};
 use crate::checkpoint::held::Copy;
 use crate::ending::Turn;
 use crate::error::{Error, Result};
-use crate::kernels::processor::Choice;
+use crate::kernels::processor::{self, Choice};
 use crate::kernels::quantized::multiplier::Multiplier;
 use crate::kernels::quantized::weights::QuantizedMatrix;
 use crate::lowering::onnx::builder::Operators;
@@ -40,6 +40,9 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// What reports call ONNX Runtime's own kernels.
+    pub const KERNELS: &str = "onnxruntime";
+
     /// The process's ONNX Runtime, loaded from the first of `folders` that has it.
     pub fn load(folders: &[PathBuf]) -> Result<Self> {
         let _turn = Turn::take();
@@ -103,18 +106,16 @@ impl Runtime {
         }
     }
 
-    /// What the kernels of its sessions are written for in this arithmetic, or whose they are.
-    pub fn kernels(&self, arithmetic: Arithmetic) -> &'static str {
-        match (self.kernels, arithmetic) {
-            (Choice::Kernels(path) | Choice::Attention(path), Arithmetic::Int8) => Multiplier::of(path).name(),
-            (
-                Choice::Kernels(path) | Choice::Attention(path),
-                Arithmetic::Float32 | Arithmetic::Float16 | Arithmetic::Bfloat16,
-            ) => path.name(),
-            (
-                Choice::OnnxRuntime,
-                Arithmetic::Float32 | Arithmetic::Float16 | Arithmetic::Bfloat16 | Arithmetic::Int8,
-            ) => "onnxruntime",
+    /// What the kernels of its sessions on a checkpoint are written for in this arithmetic, or whose they are.
+    pub fn kernels(&self, arithmetic: Arithmetic) -> String {
+        let products = |path: processor::Path| match arithmetic {
+            Arithmetic::Int8 => Multiplier::of(path).name(),
+            Arithmetic::Float32 | Arithmetic::Float16 | Arithmetic::Bfloat16 => path.name(),
+        };
+        match self.kernels {
+            Choice::Kernels(path) => products(path).to_owned(),
+            Choice::Attention(path) => format!("{}, attention {}", Self::KERNELS, path.name()),
+            Choice::OnnxRuntime => Self::KERNELS.to_owned(),
         }
     }
 
