@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..arguments import batch_size_or_none, flag_or_none, positive_int
-from .facts import Advance, Facts, model_files, read_facts, stat_facts
+from .facts import Advance, Facts, Hashed, model_files, read_facts, stat_facts
 from .inputs import STDIN, Source, written_name
+from .lines import lines
 from .parquet_rows import count_parquet_rows, parquet_rows
 from .refusal import Refused
-from .rows import READERS, Columns, Rows, text_rows
+from .rows import READERS, Columns, Rows, csv_rows
 
 if TYPE_CHECKING:
     from ..embedder import Embedder
@@ -86,12 +87,15 @@ def input_facts(source: Source, columns: Columns, earlier: Facts, advance: Advan
         if source.format == "parquet":
             rows = count_parquet_rows(source.name, columns)
             return {"name": written_name(source.name), **read_facts(source.name, earlier, advance), "rows": rows}
-        # Counting lines is enough for the bar, where nothing else needs to be known beforehand.
-        read = READERS["csv"] if source.format == "csv" else text_rows
-        facts = read_facts(source.name, earlier, advance, lambda file: sum(1 for _ in read(file, columns)))
+        facts = read_facts(source.name, earlier, advance, lambda file: _count(file, source.format, columns))
     except Refused as error:
         raise Refused(f"{source.name}: {error}") from error
     return {"name": written_name(source.name), **facts}
+
+
+def _count(file: Hashed, kind: str, columns: Columns) -> int:
+    """How many rows the bar is to show. A .csv file has its header looked at; of others the lines are enough."""
+    return sum(1 for _ in (csv_rows(file, columns) if kind == "csv" else lines(file)))
 
 
 def describe_job(
