@@ -39,7 +39,7 @@ def test_demo_shows_what_it_loaded_and_what_came_out(encoding):
 
 def test_a_missing_model_is_an_error_and_not_a_traceback():
     done = ironvec("demo", "--model", "no-such-mod\u00e9l", encoding="ascii")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("ironvec: error: no model 'no-such-mod\\xe9l'. Looked at, in this order:\n")
     assert "Traceback" not in done.stderr

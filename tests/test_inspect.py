@@ -253,7 +253,7 @@ def test_the_command_names_a_wrong_option(option, decoder, capsys):
 
 
 def test_the_command_says_what_it_cannot_inspect(tmp_path, capsys):
-    assert main(["inspect", str(tmp_path / "missing.onnx")]) == 1
+    assert main(["inspect", str(tmp_path / "missing.onnx")]) == 2
     assert capsys.readouterr().err == (
         f"ironvec: error: {tmp_path / 'missing.onnx'}: no such file; it is the model to inspect\n"
     )

@@ -19,6 +19,7 @@ from .. import Embedder, __version__
 from ..resolve import resolve
 from ..sample_texts import SENTENCES
 from ..terminal import print_error, printable, show
+from .opening import usage_errors
 
 _EXAMPLES = """\
 examples:
@@ -26,7 +27,8 @@ examples:
   ironvec demo --model FOLDER
   ironvec demo --json
 
-exit codes: 0 the two sentences on one topic are the closer pair, 1 they are not
+exit codes: 0 the two sentences on one topic are the closer pair, 1 they are not,
+2 no such model
 """
 
 HELP = "embed three sentences and show what came out, and how fast"
@@ -75,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
     model_name: str = options.model
     # Apart from the load: a package's files are hashed here when they are first used, and not again.
     started = time.perf_counter()
-    folder = resolve(model_name).folder
+    with usage_errors():
+        folder = resolve(model_name).folder
     found_ms = (time.perf_counter() - started) * 1000.0
     started = time.perf_counter()
     model = Embedder(model_name)

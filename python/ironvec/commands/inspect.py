@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
     from ..model_report import inspect
     from ..model_report_text import as_text
 
-    # An ONNX file that is named and not there is what could not be read; a model that is nowhere is a wrong argument.
-    with usage_errors(() if options.model.endswith(".onnx") else NOT_FOUND):
+    # Of a file that is there and no model, the file is told, as the model's error.
+    with usage_errors((FileNotFoundError,) if options.model.endswith(".onnx") else NOT_FOUND):
         report = inspect(options.model, file_name=options.file)
     show(json.dumps(report, indent=2) if options.json else as_text(report))
     return 0

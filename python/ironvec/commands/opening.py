@@ -44,7 +44,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, dtypes: bool = True)
     """The options of a command that runs a model."""
     if dtypes:
         parser.add_argument("--provider", default="auto", help="auto (the CPU), cpu, cuda, coreml")
-        parser.add_argument("--dtype", default="float32", help="float32, int8; float16 with coreml")
+        parser.add_argument("--dtype", default="float32", help="float32, bfloat16, int8; float16 with coreml")
     parser.add_argument("--memory", default="fast", help="fast, or low: weights stay in their file")
     parser.add_argument("--file", metavar="NAME", help="an ONNX file of the folder, instead of the checkpoint")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as many as there are)")
