@@ -1,11 +1,11 @@
 """Bulk embedding beside one call: texts a second, and memory while a million lines go through.
 
-    python benches/bulk.py [model] [--lines 1000000] [--compared 200000] [--rounds 5] [--folder FOLDER]
+    python benches/bulk.py [model] [--lines 1000000] [--compared 120000] [--rounds 5] [--folder FOLDER]
 
 Without a model, a tiny one with random weights, so that whatever is not the model shows as much as it can. The lines
 are short, no two alike.
   rate    `embed_files` of a file of `--compared` lines to .npy, from the call to the finished file, against `encode`
-          of the list of the same lines; each in a process of its own, in turns; the median of the pairwise ratios.
+          of the list of the same lines; in one process, in turns; the median of the pairwise ratios.
   memory  `ironvec embed` of `--lines` lines: the most that was resident (Linux), and how much more that was in the
           last quarter of the job than in the first.
 """
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import targets
 from report import processor
+from turns import compare
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -41,35 +41,22 @@ def write_lines(path: Path, count: int) -> None:
             file.write(f"{' '.join(chance.choices(_WORDS, k=chance.randint(2, 10)))} {index}\n")
 
 
-def work(kind: str, model_name: str, path: Path) -> None:
-    """One side, in this process: prints its seconds."""
-    model = Embedder(model_name)
-    model.encode(["warm", "up"])
-    rows = path.read_text(encoding="utf-8").splitlines() if kind == "encode" else []
-    start = time.perf_counter()
-    if kind == "encode":
-        model.encode(rows)
-    else:
-        embed_files(path, path.with_name("vectors.npy"), model, overwrite=True)
-    print(time.perf_counter() - start)
-
-
 def rate(model_name: str, folder: Path, lines: int, rounds: int) -> None:
-    path = folder / "compared.txt"
+    path, output = folder / "compared.txt", folder / "vectors.npy"
     write_lines(path, lines)
-    seconds: dict[str, list[float]] = {"embed": [], "encode": []}
-    for _ in range(rounds):
-        for kind, samples in seconds.items():
-            for left in folder.glob("vectors.npy*"):
-                left.unlink()
-            words = [sys.executable, __file__, model_name, "--work", kind, "--folder", str(folder)]
-            samples.append(float(subprocess.run(words, check=True, capture_output=True, text=True).stdout))
-    ratio = statistics.median(theirs / ours for ours, theirs in zip(*seconds.values(), strict=True))
-    verdict = "ok" if ratio >= targets.BULK_RATE else "SHORT"
+    model = Embedder(model_name)
+    rows = path.read_text(encoding="utf-8").splitlines()
+
+    def embed() -> None:
+        for left in folder.glob(f"{output.name}*"):
+            left.unlink()
+        embed_files(path, output, model)
+
+    ours, theirs, ratio = compare(embed, lambda: model.encode(rows), rounds)
+    verdict = "ok" if 1 / ratio >= targets.BULK_RATE else "SHORT"
     print(f"rate: {lines:,} lines, {rounds} rounds")
-    for kind, samples in seconds.items():
-        print(f"  {kind:<7} {lines / statistics.median(samples):>9,.0f} texts/s")
-    print(f"  embed makes {ratio:.3f} of encode's (at least {targets.BULK_RATE}) {verdict}")
+    print(f"  embed {lines / ours:,.0f} texts/s, encode {lines / theirs:,.0f} texts/s")
+    print(f"  embed makes {1 / ratio:.3f} of encode's (at least {targets.BULK_RATE}) {verdict}")
 
 
 def resident_mb(process: int) -> float:
@@ -114,14 +101,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", help="default: a tiny one with random weights")
     parser.add_argument("--lines", type=int, default=1_000_000)
-    parser.add_argument("--compared", type=int, default=200_000)
+    parser.add_argument("--compared", type=int, default=120_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where files are written (default: a temporary folder)")
-    parser.add_argument("--work", choices=("embed", "encode"), help=argparse.SUPPRESS)  # a side, in this process
     options = parser.parse_args()
-    if options.work:
-        work(options.work, options.model, options.folder / "compared.txt")
-        return
     print(f"{processor()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
