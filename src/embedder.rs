@@ -138,11 +138,14 @@ impl Embedder {
 
     /// What the kernels are written for that compute it, or whose they are.
     pub fn kernels(&self) -> String {
-        let of_checkpoint = match self.spec.network {
-            Network::Checkpoint(..) => self.session.facts().provider == Provider::Cpu,
-            Network::OnnxFile(_) | Network::StaticTable(_) => false,
-        };
-        if of_checkpoint { self.runtime.kernels(self.arithmetic) } else { Runtime::KERNELS.to_owned() }
+        match (&self.spec.network, self.session.facts().provider) {
+            (Network::Checkpoint(..), Provider::Cpu) => self.runtime.kernels(self.arithmetic),
+            (Network::Checkpoint(..), Provider::Auto | Provider::Cuda | Provider::CoreMl | Provider::CoreMlOnCpu)
+            | (
+                Network::OnnxFile(_) | Network::StaticTable(_),
+                Provider::Auto | Provider::Cpu | Provider::Cuda | Provider::CoreMl | Provider::CoreMlOnCpu,
+            ) => Runtime::KERNELS.to_owned(),
+        }
     }
 
     /// The ONNX Runtime that it runs on.

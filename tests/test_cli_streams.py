@@ -34,7 +34,7 @@ def test_a_closed_stdout_is_an_error(graph, command):
 
 def test_with_stderr_closed_an_error_is_not_output(graph):
     failed = shell("demo --model ./none", "2>&-")
-    assert (failed.returncode, failed.stdout, failed.stderr) == (1, "", "")
+    assert (failed.returncode, failed.stdout, failed.stderr) == (2, "", "")
     done = shell(f"inspect --json {graph}", "2>&-")
     assert done.returncode == 0
     assert done.stdout.startswith("{")

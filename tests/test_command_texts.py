@@ -70,7 +70,7 @@ def test_the_help_teaches(name):
     assert max(map(len, out.splitlines())) <= 80
     assert "\nexamples:\n  ironvec " in out
     assert "--json" in out
-    assert load(name).HELP in ironvec("--help").stdout.decode().replace("\n", " ")
+    assert load(name).HELP in " ".join(ironvec("--help").stdout.decode().split())
 
 
 def test_each_command_is_one_line_of_the_help():
@@ -90,13 +90,15 @@ def test_the_examples_name_options_that_exist():
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))
-def test_json_is_all_that_is_printed(name, folder):
+def test_json_is_all_that_is_printed(name, folder, tmp_path):
+    (tmp_path / "texts.txt").write_text("a text\nanother\n", encoding="utf-8")
     arguments = {
         "cache": ["list"],
         "demo": [],
         "inspect": [str(folder)],
         "validate": ["minilm"],
         "bench": [str(folder), "--runs=1", "--batches=1"],
+        "embed": [str(tmp_path / "texts.txt"), "-o", str(tmp_path / "v.npy"), "--model", str(folder)],
     }
     done = ironvec(name, *arguments.get(name, ["minilm"]), "--json")
     assert done.returncode == 0, done.stderr

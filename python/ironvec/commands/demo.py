@@ -27,7 +27,7 @@ examples:
   ironvec demo --model FOLDER
   ironvec demo --json
 
-exit codes: 0 the two sentences on one topic are the closer pair, 1 they are not,
+exit codes: 0 the two sentences on one topic are the closer pair, 1 not,
 2 no such model
 """
 
