@@ -32,9 +32,9 @@ import docstrings
 import numpy as np
 from compare_qwen3 import COUNT, texts_file
 from environments import BENCH
-from measure import BLOCK, BLOCKS, SETTLE_S, vectors
+from measure import BLOCK, BLOCKS, vectors
 from report import number, processor
-from workers import Peer, Worker
+from workers import SETTLE_S, Peer, Worker
 
 from ironvec import Embedder
 from ironvec.resolve import resolve

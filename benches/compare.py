@@ -4,21 +4,25 @@
     python benches/compare.py [--peers NAMES] [--figures NAMES] [--rounds 9]
         [--python-of sentence-transformers=PATH] [--qwen3 FOLDER] [--int8]
 
-Peers, each as it comes, with its own choice of threads: sentence-transformers (torch, batches of 32, lengths sorted),
-fastembed (batches of 256), fastembed-32 (batches of 32), script (`peers/script.py`, the floor to beat). Each runs in an
-environment of its own under .bench/, made at the first run; torch takes 5 GB there, so `--python-of` can name an
-interpreter that has a peer already.
+Peers, each with its own choice of threads: sentence-transformers (torch, batches of 32, lengths sorted), the same with
+-bfloat16; fastembed (batches of 256), fastembed-32 (batches of 32); script (ONNX Runtime as `peers/script.py` calls it,
+the floor to beat); openvino (called by the same script, float32) and openvino-default (in what it chooses by the
+processor: bfloat16 where there are instructions for it, else float32). Each library has an environment of its own
+under .bench/, made at the first run; torch takes 5 GB there, so `--python-of` can name an interpreter that has one
+already.
 
-Weights: all-MiniLM-L6-v2, float32; fastembed and the script get them as ONNX (`onnx_files.py`). Texts: the standard
-library's docstrings (`docstrings.py`), 1,024 short and 1,024 mixed, none twice, cut at 256 tokens by all. Every
-peer's vectors are compared with ours first. A ratio is the median of the pairwise ratios of the rounds, above 1 where
-ironvec is better. Rounds are shared among three sets of fresh processes, since two processes of one program can
-differ by a tenth for as long as they live. A peer slower than 15 s a pass is measured in the first rounds alone. Peak
-RSS is that of a fresh process after its first pass over the mixed texts. Sizes are those of the installed packages a
-peer needs, without weights.
+Weights: all-MiniLM-L6-v2, float32; fastembed, the script and OpenVINO get them as ONNX (`onnx_files.py`). Texts: the
+standard library's docstrings (`docstrings.py`), 1,024 short and 1,024 mixed, none twice, cut at 256 tokens by all.
+Every peer's vectors are compared with ours first: by the largest difference in float32, by the least cosine in a
+narrower type; what a peer computes in is printed with both. A ratio is the median of the pairwise ratios of the rounds,
+above 1 where ironvec is better. Rounds are shared among three sets of fresh processes, since two processes of one
+program can differ by a tenth for as long as they live. A peer slower than 15 s a pass is measured in the first rounds
+alone. Peak RSS is that of a fresh process after its first pass over the mixed texts. Sizes are those of the installed
+packages a peer needs, without weights.
 
-`--qwen3` compares Qwen3-Embedding at true size in float32 (`make_qwen3.py` writes the folder); `--int8` compares our
-int8 with our float32. The results are also written to .bench/results.json, which `picture.py` draws.
+`--qwen3` compares Qwen3-Embedding at true size (`make_qwen3.py` writes the folder) with sentence-transformers in
+float32 and as it comes, where one of its peers is chosen; `--int8` compares our int8 with our float32. The results are
+also written to .bench/results.json, which `picture.py` draws.
 """
 
 import argparse
@@ -26,7 +30,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -38,9 +42,9 @@ import targets
 from compare_int8 import compare_int8
 from compare_qwen3 import compare_qwen3
 from environments import BENCH, PACKAGES, environment
-from measure import Figure
+from measure import Agreement, Figure
 from onnx_files import onnx_folder
-from report import Limit, print_figures, print_limits, processor, write_json
+from report import Limit, print_agreement, print_figures, print_limits, processor, write_json
 from workers import OURS, Peer, PeerError, Worker
 
 from ironvec import Embedder
@@ -50,13 +54,23 @@ MAX_TOKENS = 256
 SERVERS = {
     "sentence-transformers": "serve_sentence_transformers.py",
     "fastembed": "serve_fastembed.py",
+    "openvino": "serve_openvino.py",
     "script": "serve_script.py",
 }
-PEERS = ("sentence-transformers", "fastembed", "fastembed-32", "script")
+# By name: the library, whose environment and server it is, and options of its own.
+PEERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sentence-transformers": ("sentence-transformers", {}),
+    "sentence-transformers-bfloat16": ("sentence-transformers", {"dtype": "bfloat16"}),
+    "fastembed": ("fastembed", {}),
+    "fastembed-32": ("fastembed", {"batch_size": 32}),
+    "openvino": ("openvino", {"precision": "f32"}),
+    "openvino-default": ("openvino", {}),
+    "script": ("script", {}),
+}
 FIGURES = ("mixed", "short", "one", "start")
 
 
-def names(known: Sequence[str], text: str) -> list[str]:
+def names(known: Collection[str], text: str) -> list[str]:
     chosen = [name for name in text.split(",") if name]
     if unknown := [name for name in chosen if name not in known]:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(known)}")
@@ -87,11 +101,18 @@ def arguments() -> argparse.Namespace:
 def all_peers(chosen: Sequence[str], pythons: Mapping[str, Path], options: Mapping[str, Any]) -> list[Peer]:
     peers = [Peer(OURS, Path(sys.executable), "serve_ironvec.py", options)]
     for name in chosen:
-        kind = name.removesuffix("-32")
-        python = pythons.get(kind) or environment(kind)
-        batch = {"batch_size": 32} if name != kind else {}
-        peers.append(Peer(name, python, SERVERS[kind], {**options, **batch}))
+        library, own = PEERS[name]
+        python = pythons.get(library) or environment(library)
+        peers.append(Peer(name, python, SERVERS[library], {**options, **own}))
     return peers
+
+
+def one_a_library(peers: Sequence[Peer]) -> list[Peer]:
+    """The first of each: options of one library start alike and take the same room on disk."""
+    first: dict[str, Peer] = {}
+    for peer in peers:
+        first.setdefault(peer.server, peer)
+    return list(first.values())
 
 
 def compare_minilm(peers: list[Peer], options: argparse.Namespace) -> tuple[list[Figure], list[Limit], dict[str, Any]]:
@@ -106,29 +127,31 @@ def compare_minilm(peers: list[Peer], options: argparse.Namespace) -> tuple[list
             about["versions"] = {worker.name: worker.ready["versions"] for worker in workers}
             for worker in workers:
                 worker.encode("warm")
-            differences = measure.check_agreement(workers)
+            agreements = measure.check_agreement(workers)
             for texts in ("mixed", "short"):
                 if texts in options.figures:
                     measure.throughput(workers, texts, rounds, options.slow_rounds, sittings)
                     if sitting == 0:  # later a slow peer may have sat out
                         found = measure.check_agreement(workers)
-                        differences = {name: max(most, found[name]) for name, most in differences.items()}
+                        agreements = {name: one.worse(found[name]) for name, one in agreements.items()}
             if sitting == 0:
-                about["differences"] = differences
+                about["agreements"] = agreements
             if "one" in options.figures:
                 measure.one_text(workers, rounds, docstrings.COUNT_ONE, sittings)
-            sizes = {worker.name: worker.ready["installed_mb"] for worker in workers if worker.name != "fastembed-32"}
+            sizes = {worker.name: worker.ready["installed_mb"] for worker in workers}
     figures = [*sittings.throughput("mixed", docstrings.COUNT), *sittings.throughput("short", docstrings.COUNT)]
     figures += sittings.one_text("one")
     if "start" in options.figures:
-        # Options of one library start alike.
-        started = measure.starts([peer for peer in peers if "batch_size" not in peer.options], options.rounds)
+        started = measure.starts(one_a_library(peers), options.rounds)
         figures += started
         loads = [one.ours for one in started if one.figure == "load"]
         limits += [Limit("load in a fresh process", "s", seconds, targets.LOAD_S) for seconds in loads[:1]]
     figures += sittings.memory("mixed")
-    ours = sizes.pop(OURS)
-    figures += [measure.plain("installed", name, "MB", ours, size) for name, size in sizes.items()]
+    figures += [
+        measure.plain("installed", peer.name, "MB", sizes[OURS], sizes[peer.name])
+        for peer in one_a_library(peers)
+        if peer.name != OURS
+    ]
     return figures, limits, about
 
 
@@ -163,12 +186,14 @@ def main() -> None:
 
     figures: list[Figure] = []
     limits: list[Limit] = []
+    agreements: dict[str, Agreement] = {}
     try:
         peers = all_peers(options.peers, pythons, common)
         if options.figures:
             figures, limits, found = compare_minilm(peers, options)
-            for name, difference in found["differences"].items():
-                print(f"{name}: vectors differ from ours by {difference:.0e} at most")
+            agreements = found.pop("agreements")
+            print_agreement(agreements)
+            about["agreements"] = {name: one._asdict() for name, one in agreements.items()}
             for name, versions in found.pop("versions").items():
                 print(f"{name}: " + ", ".join(f"{package} {number}" for package, number in versions.items()))
                 about["versions"].update(versions)
@@ -178,7 +203,7 @@ def main() -> None:
             figures += more
             limits += cosines
         if options.qwen3:
-            theirs = next((peer for peer in peers if peer.name == "sentence-transformers"), None)
+            theirs = next((peer for peer in peers if peer.server == SERVERS["sentence-transformers"]), None)
             more, loads = compare_qwen3(peers[0], theirs, options.qwen3, min(options.rounds, 5), options.int8)
             figures += more
             limits += loads
@@ -186,6 +211,8 @@ def main() -> None:
         sys.exit(str(error))
     print()
     print_figures(figures)
+    if (default := agreements.get("openvino-default")) and default.precision == "float32":
+        print("\nopenvino-default is float32 here: OpenVINO chooses nothing narrower for this processor")
     print()
     print_limits(limits)
     write_json(options.results, about, figures, limits)

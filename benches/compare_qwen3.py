@@ -1,7 +1,8 @@
 """Qwen3-Embedding at true size: a query with the default instruction, 32 queries, 32 documents, and loading.
 
 In: how ironvec and sentence-transformers are started, the checkpoint's folder (`make_qwen3.py`). Out: figures against
-sentence-transformers in float32, and the load times as limits. Rounds are few: a batch takes it ten seconds.
+sentence-transformers in float32 and as it comes (in the checkpoint's own bfloat16, since transformers 5), and the load
+times as limits. Rounds are few: a batch takes it ten seconds, and in bfloat16 without instructions for it longer.
 """
 
 import json
@@ -15,7 +16,7 @@ import targets
 from compare_int8 import int8_and_float32
 from environments import BENCH
 from measure import Figure, figure
-from report import Limit
+from report import Limit, print_agreement
 from workers import Peer, PeerError, Worker, take_turns
 
 from ironvec import Embedder
@@ -23,6 +24,8 @@ from ironvec import Embedder
 COUNT = 32
 QUERY_TOKENS, DOCUMENT_TOKENS = (13, 15), (28, 31)  # as MiniLM counts, with its two special tokens
 CALLS = 4  # with one query in a row
+FEW = 2  # rounds of a peer slower than measure.SLOW_S a batch
+AS_IT_COMES = "sentence-transformers as it comes"
 
 
 def texts_file() -> Path:
@@ -67,7 +70,11 @@ def _query(name: str, workers: list[Worker], rounds: int) -> list[Figure]:
 def _batches(workers: list[Worker], rounds: int) -> list[Figure]:
     figures = []
     for texts, role in (("queries", "query"), ("documents", "document")):
-        samples = take_turns(workers, rounds, lambda worker, texts=texts, role=role: worker.encode(texts, role))
+
+        def measure_one(worker: Worker, texts: str = texts, role: str = role) -> float:
+            return worker.encode(texts, role)
+
+        samples = take_turns(workers, rounds, measure_one, None, measure.SLOW_S, FEW)
         figures += [figure(f"qwen3 {COUNT} {texts}", name, pairs, "texts/s", COUNT) for name, pairs in samples.items()]
     return figures
 
@@ -81,15 +88,20 @@ def compare_qwen3(
     figures: list[Figure] = []
     if theirs is not None:
         with ExitStack() as stack:
-            workers = [stack.enter_context(Worker(peer)) for peer in (ours, theirs._replace(options=options))]
+            started = (
+                ours,
+                theirs._replace(name="sentence-transformers", options=options),
+                theirs._replace(name=AS_IT_COMES, options={**options, "dtype": "auto"}),
+            )
+            workers = [stack.enter_context(Worker(peer)) for peer in started]
             for worker in workers:
                 worker.encode("warm", "query")
-            difference = measure.check_agreement(workers)[theirs.name]
-            print(f"qwen3: {theirs.name}'s vectors differ from ours by {difference:.0e} at most")
+            print_agreement(measure.check_agreement(workers), "qwen3, ")
             figures += _query("qwen3 query", workers, rounds)
             figures += _batches(workers, rounds)
-            at_most = [worker.ask("memory")["at_most_mb"] for worker in workers]
-        figures.append(measure.plain("qwen3 peak RSS", theirs.name, "MB", *at_most))
+            our_mb, *their_mb = (worker.ask("memory")["at_most_mb"] for worker in workers)
+        for peer, most in zip(started[1:], their_mb, strict=True):
+            figures.append(measure.plain("qwen3 peak RSS", peer.name, "MB", our_mb, most))
     if int8:
         try:
             with ExitStack() as stack:

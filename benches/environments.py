@@ -19,6 +19,7 @@ BENCH = ROOT / ".bench"
 PACKAGES = {
     "sentence-transformers": ("sentence-transformers==6.2.0", "torch==2.15.0"),
     "fastembed": ("fastembed==0.9.1",),
+    "openvino": ("openvino==2026.4.1", "tokenizers==0.23.3", f"numpy=={version('numpy')}"),
     "script": (f"onnxruntime=={version('onnxruntime')}", "tokenizers==0.23.3", f"numpy=={version('numpy')}"),
 }
 

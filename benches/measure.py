@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import targets
 from environments import BENCH
-from workers import OURS, Peer, Samples, Worker, take_turns
+from workers import OURS, SETTLE_S, Peer, Samples, Worker, take_turns
 
-SETTLE_S = 0.05  # between two workers: a runtime's threads may spin for a moment after its last call
 SLOW_S = 15.0  # a pass: a slower peer is measured in fewer rounds
 PERCENTILES = (50, 95)
 BLOCK, BLOCKS = 50, 4  # calls with one text in a row, and how often in a round
@@ -80,25 +79,51 @@ def vectors(worker: Worker) -> np.ndarray:
     return np.load(path)
 
 
-def check_agreement(workers: Sequence[Worker]) -> dict[str, float]:
+class Agreement(NamedTuple):
+    """How near a peer's vectors are to ours."""
+
+    precision: str  # what the peer computes in
+    difference: float  # the largest of any component
+    cosine: float  # the least of any row
+
+    @property
+    def same_model(self) -> bool:
+        """In float32 component by component; narrower types round each, and turn the vector by little. Not NaN."""
+        if self.precision == "float32":
+            return self.difference <= targets.DIFFERENCE
+        return self.cosine >= targets.REDUCED_COSINE
+
+    def worse(self, other: "Agreement") -> "Agreement":
+        return Agreement(self.precision, max(self.difference, other.difference), min(self.cosine, other.cosine))
+
+
+def check_agreement(workers: Sequence[Worker]) -> dict[str, Agreement]:
     """Compares what the workers' last `encode` gave, of the same texts, with ours.
 
-    Returns the largest difference of any component by peer; one above the target ends the run.
+    Returns the agreement by peer; vectors of another model end the run.
     """
-    kept = {worker.name: vectors(worker) for worker in workers}
-    ours = kept.pop(OURS)
-    differences = {name: float(np.abs(theirs - ours).max()) for name, theirs in kept.items()}
-    for name, difference in differences.items():
-        if not difference <= targets.DIFFERENCE:
-            raise SystemExit(f"{name} does not run the same model: its vectors differ from ours by {difference:.1e}")
-    return differences
+    kept = {worker.name: vectors(worker).astype(np.float64) for worker in workers}
+    ours = kept[OURS]
+    found = {}
+    for worker in workers:
+        if worker.name == OURS:
+            continue
+        theirs = kept[worker.name]
+        cosines = (theirs * ours).sum(axis=-1) / np.linalg.norm(theirs, axis=-1) / np.linalg.norm(ours, axis=-1)
+        agreement = Agreement(worker.ready["precision"], float(np.abs(theirs - ours).max()), float(cosines.min()))
+        if not agreement.same_model:
+            raise SystemExit(
+                f"{worker.name} ({agreement.precision}) does not run the same model: its vectors differ from ours by "
+                f"{agreement.difference:.1e}, the least cosine is {agreement.cosine:.4f}"
+            )
+        found[worker.name] = agreement
+    return found
 
 
 def throughput(workers: list[Worker], texts: str, rounds: int, few: int, sittings: Sittings) -> None:
     """Passes over 1,024 texts, and the most memory that a process took for its first pass."""
 
     def measure(worker: Worker) -> float:
-        time.sleep(SETTLE_S)
         seconds = worker.encode(texts)
         sittings.at_most_mb.setdefault((texts, worker.name), worker.ask("memory")["at_most_mb"])
         return seconds

@@ -23,9 +23,12 @@ LABELS = {
     "script": "ONNX Runtime by hand",
     "fastembed": "fastembed",
     "fastembed-32": "fastembed, batches of 32",
+    "openvino": "OpenVINO by hand",
+    "openvino-default": "OpenVINO, its default",
     "sentence-transformers": "sentence-transformers",
+    "sentence-transformers-bfloat16": "sentence-transformers, bfloat16",
 }
-WIDTH, BARS_FROM, BARS_TO, MARGIN = 760, 190, 610, 8
+WIDTH, BARS_FROM, BARS_TO, MARGIN = 760, 225, 610, 8
 ROW, BAR, HEAD, GAP = 25, 15, 34, 20
 INK, RUST, BAND = "#737b86", "#d2602a", "#8a93a0"
 
@@ -79,13 +82,16 @@ def draw(results: dict[str, Any]) -> str:
     versions = about["versions"]
     named = ", ".join(
         f"{name} {versions[name]}"
-        for name in ("sentence-transformers", "torch", "fastembed", "onnxruntime")
+        for name in ("sentence-transformers", "torch", "fastembed", "openvino", "onnxruntime")
         if name in versions
     )
     machine = f"{about['processor']}, {about['cpus']} CPUs, Python {about['python']}, {named}."
     parts.append(
         text(
-            MARGIN, top + 2, "all-MiniLM-L6-v2, float32, the same texts, taken in turns; medians.", **{"class": "foot"}
+            MARGIN,
+            top + 2,
+            "all-MiniLM-L6-v2, float32 unless named otherwise, the same texts, taken in turns; medians.",
+            **{"class": "foot"},
         )
     )
     parts.append(text(MARGIN, top + 18, machine, **{"class": "foot"}))

@@ -5,11 +5,11 @@ In: figures and single values. Out: text on standard output, and a JSON file tha
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measure import Figure
+from measure import Agreement, Figure
 
 
 class Limit(NamedTuple):
@@ -43,6 +43,13 @@ def processor() -> str:
 def number(value: float) -> str:
     """Three digits, without an exponent."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def print_agreement(agreements: Mapping[str, Agreement], about: str = "") -> None:
+    """What each peer computes in, and how near its vectors are to ours."""
+    for name, found in agreements.items():
+        near = f"differ from ours by {found.difference:.0e} at most, least cosine {found.cosine:.6f}"
+        print(f"{about}{name}: {found.precision}, vectors {near}")
 
 
 def print_figures(figures: Sequence[Figure]) -> None:

@@ -1,13 +1,15 @@
 """Peers as processes: started, asked one line at a time, measured in turns.
 
 In: names of peers and their interpreters. Out: answers of `peers/protocol.py`, and pairs of figures taken A B A B: one
-peer works while the others sleep in a read. A peer that fails is a `PeerError` with the end of what it printed.
+peer works while the others sleep in a read, after a pause. A peer that fails is a `PeerError` with the end of what it
+printed.
 """
 
 import json
 import os
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +18,8 @@ from typing import Any, NamedTuple
 from environments import BENCH
 
 OURS = "ironvec"
+# Between two workers: a runtime's threads spin on after its last call and take the cores from whoever is next.
+SETTLE_S = 0.4
 HERE = Path(__file__).resolve().parent
 
 
@@ -118,6 +122,7 @@ def take_turns(
         for worker in workers[turn:] + workers[:turn]:
             taken = samples[worker.name].theirs if worker.name in samples else []
             if len(taken) < few or not taken or max(taken) <= slow_s:
+                time.sleep(SETTLE_S)
                 values[worker.name] = measure(worker)
         for name, value in values.items():
             if name != ours.name:

@@ -59,6 +59,7 @@ def serve(
     packages: Sequence[str],
     load: Callable[[dict[str, Any]], tuple[float, Any]],
     encode: Callable[[Any, Any, str | None], Any],
+    precision: Callable[[Any], str] = lambda _: "float32",
 ) -> None:
     """Loads, says so, and answers until standard input ends.
 
@@ -66,6 +67,7 @@ def serve(
         packages: what a user installs, for versions and sizes.
         load: options to the seconds that importing took and the model.
         encode: the model, a list of texts or one text, and a role ("query", "document" or None) to vectors.
+        precision: the model to the name of the type that it computes in, asked of it where a library chooses by itself.
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -83,7 +85,7 @@ def serve(
         answer({"error": f"{type(error).__name__}: {error}"})
         raise
     load_seconds = time.perf_counter() - start - import_seconds
-    ready = {"import": import_seconds, "load": load_seconds, **memory_mb()}
+    ready = {"import": import_seconds, "load": load_seconds, "precision": precision(model), **memory_mb()}
     if options.get("describe"):
         ready["versions"] = {name: metadata.version(name) for name in packages}
         ready["installed_mb"] = installed_mb(packages)

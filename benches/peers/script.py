@@ -1,25 +1,24 @@
-"""The floor to beat: ONNX Runtime and tokenizers by hand, forty lines that a good programmer writes in an afternoon.
+"""What is around a runtime that is called by hand: a good programmer writes these forty lines in an afternoon.
 
 Lengths are sorted, a run takes as many rows as fit into 1,024 padded tokens, pooling and normalisation are NumPy's.
+`serve_script.py` brings ONNX Runtime, and is the floor to beat; `serve_openvino.py` brings OpenVINO.
 
-    model = Script("folder with model.onnx and tokenizer.json", max_tokens=256)
+    model = Script("folder with tokenizer.json", max_tokens=256, run=inputs_to_hidden_states)
     vectors = model.encode(["a text", "another"])
 """
 
 import os
+from collections.abc import Callable
 
 import numpy as np
-import onnxruntime
 from tokenizers import Tokenizer
 
 TOKENS_A_RUN = 1024
 
 
 class Script:
-    def __init__(self, folder: str, max_tokens: int) -> None:
-        self.session = onnxruntime.InferenceSession(
-            os.path.join(folder, "model.onnx"), providers=["CPUExecutionProvider"]
-        )
+    def __init__(self, folder: str, max_tokens: int, run: Callable[[dict[str, np.ndarray]], np.ndarray]) -> None:
+        self.hidden_states = run
         self.tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
         self.tokenizer.enable_truncation(max_tokens)
         self.tokenizer.no_padding()
@@ -27,12 +26,15 @@ class Script:
     def encode(self, texts: list[str]) -> np.ndarray:
         rows = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
         order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
-        vectors = np.empty((len(rows), self.session.get_outputs()[0].shape[-1]), dtype=np.float32)
-        while order:
-            length = len(rows[order[0]])
-            count = max(1, TOKENS_A_RUN // length)
-            batch, order = order[:count], order[count:]
-            vectors[batch] = self._run([rows[row] for row in batch], length)
+        pieces, first = [], 0
+        while first < len(order):
+            length = len(rows[order[first]])
+            batch = order[first : first + max(1, TOKENS_A_RUN // length)]
+            pieces.append(self._run([rows[row] for row in batch], length))
+            first += len(batch)
+        sorted_vectors = np.concatenate(pieces)
+        vectors = np.empty_like(sorted_vectors)
+        vectors[order] = sorted_vectors
         return vectors
 
     def _run(self, rows: list[list[int]], length: int) -> np.ndarray:
@@ -42,7 +44,6 @@ class Script:
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        (hidden_states,) = self.session.run(None, inputs)
         weights = mask[..., None].astype(np.float32)
-        pooled = (hidden_states * weights).sum(axis=1) / weights.sum(axis=1)
+        pooled = (self.hidden_states(inputs) * weights).sum(axis=1) / weights.sum(axis=1)
         return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)

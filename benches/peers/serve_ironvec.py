@@ -21,4 +21,4 @@ def encode(model: Any, texts: Any, role: str | None) -> Any:
 
 
 if __name__ == "__main__":
-    serve(["ironvec"], load, encode)
+    serve(["ironvec"], load, encode, lambda model: model.dtype)
