@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 use crate::interrupt::{Heed, proceed};
 use crate::kernels::processor::Choice;
 use crate::lowering::export::{self, ExportOptions};
-use crate::options::{Arithmetic, EncodeOptions, Encoded, LoadOptions, Provider, check, thread_count};
+use crate::options::{Arithmetic, EncodeOptions, Encoded, LoadOptions, check, thread_count};
 use crate::sessions::open::open;
 use crate::sessions::proof::{self, Proof};
 use crate::sessions::provider;
 use crate::sessions::runtime::Runtime;
 use crate::sessions::session::{self, Session};
-use crate::spec::{Network, Spec};
+use crate::spec::Spec;
 use crate::texts::tokenize::{Extent, TextTokenizer};
 use crate::texts::window::{DistinctTexts, Tokenization, Window, for_each_window};
 
@@ -59,9 +59,7 @@ impl Embedder {
         let runtime = Runtime::load(&options.runtime_folders)?.with_copies(options.copies_weights);
         let threads = thread_count(options.threads)?;
         let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
-        plan.check_copies(options.copies_weights)?;
-        plan.check_memory(options, &spec.network)?;
-        plan.check_arithmetic(&spec.network)?;
+        plan.check(options, &spec.network)?;
         let runtime = runtime.with_kernels(Choice::of(options.memory, options.arithmetic)?);
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, session) = thread::scope(|scope| {
@@ -134,18 +132,6 @@ impl Embedder {
     /// Threads of a run.
     pub fn threads(&self) -> usize {
         self.threads
-    }
-
-    /// What the kernels are written for that compute it, or whose they are.
-    pub fn kernels(&self) -> String {
-        match (&self.spec.network, self.session.facts().provider) {
-            (Network::Checkpoint(..), Provider::Cpu) => self.runtime.kernels(self.arithmetic),
-            (Network::Checkpoint(..), Provider::Auto | Provider::Cuda | Provider::CoreMl | Provider::CoreMlOnCpu)
-            | (
-                Network::OnnxFile(_) | Network::StaticTable(_),
-                Provider::Auto | Provider::Cpu | Provider::Cuda | Provider::CoreMl | Provider::CoreMlOnCpu,
-            ) => Runtime::KERNELS.to_owned(),
-        }
     }
 
     /// The ONNX Runtime that it runs on.

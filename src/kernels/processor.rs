@@ -124,6 +124,9 @@ impl Path {
 }
 
 impl Choice {
+    /// What the environment and reports call ONNX Runtime's operators.
+    pub(crate) const ONNX_RUNTIME: &str = "onnxruntime";
+
     /// What the environment forces, or else what fits the arithmetic and the memory that weights may take.
     pub(crate) fn of(memory: Memory, arithmetic: Arithmetic) -> Result<Choice> {
         let forced = env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
@@ -150,7 +153,7 @@ impl Choice {
                 let first = paths(false).into_iter().find(|path| *path != Path::portable());
                 return Ok(first.map_or(Choice::OnnxRuntime, Choice::Attention));
             }
-            (Some("onnxruntime"), None) => return Ok(Choice::OnnxRuntime),
+            (Some(Choice::ONNX_RUNTIME), None) => return Ok(Choice::OnnxRuntime),
             (None, Some(_)) => return Ok(Choice::Kernels(paths(true).first().copied().unwrap_or(Path::portable()))),
             (Some(_), Some(_) | None) => {}
         }

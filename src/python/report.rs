@@ -15,7 +15,7 @@ pub(super) fn device_report<'py>(py: Python<'py>, embedder: &Embedder) -> PyResu
     report.set_item("provider", facts.provider.name())?;
     report.set_item("dtype", embedder.arithmetic().name())?;
     report.set_item("threads", embedder.threads())?;
-    report.set_item("kernels", embedder.kernels())?;
+    report.set_item("kernels", &facts.kernels)?;
     report.set_item("nodes", facts.nodes)?;
     report.set_item("nodes_placed", facts.nodes_placed())?;
     report.set_item("partitions", facts.partitions())?;

@@ -62,6 +62,7 @@ fn open_checkpoint(
     let session = opened.map_err(session_error(weights.path()))?;
     let facts = Facts {
         nodes: Some(nodes),
+        kernels: runtime.kernels(arithmetic),
         ..Facts::new(runtime.provider(), spec.pooling.clone(), network.output_size(), files)
     };
     let network = Arc::clone(network);

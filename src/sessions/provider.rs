@@ -26,8 +26,15 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// Refuses what callers may ask for elsewhere, but not of this plan for such a network.
+    pub fn check(self, options: &LoadOptions, network: &Network) -> Result<()> {
+        self.check_copies(options.copies_weights)?;
+        self.check_memory(options, network)?;
+        self.check_arithmetic(network)
+    }
+
     /// Refuses weights in memory where graphs read them from files of the cache.
-    pub fn check_copies(self, copies_weights: bool) -> Result<()> {
+    fn check_copies(self, copies_weights: bool) -> Result<()> {
         match self {
             Plan::FixedShapes(provider, _) if copies_weights => {
                 let name = provider.provider().name();
@@ -39,7 +46,7 @@ impl Plan {
     }
 
     /// Refuses any other arithmetic than float32 for what is run as it is.
-    pub fn check_arithmetic(self, network: &Network) -> Result<()> {
+    fn check_arithmetic(self, network: &Network) -> Result<()> {
         match (self, network) {
             (Plan::Cpu(arithmetic), Network::OnnxFile(_)) => arithmetic
                 .float32_alone("an ONNX file, which is run as it is; int8 and bfloat16 are made from a checkpoint"),
@@ -51,7 +58,7 @@ impl Plan {
     }
 
     /// Refuses weights that stay where they lie for what does not read them so.
-    pub fn check_memory(self, options: &LoadOptions, network: &Network) -> Result<()> {
+    fn check_memory(self, options: &LoadOptions, network: &Network) -> Result<()> {
         match options.memory {
             Memory::Fast => return Ok(()),
             Memory::Low => {}

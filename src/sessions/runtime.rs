@@ -40,9 +40,6 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// What reports call ONNX Runtime's own kernels.
-    pub const KERNELS: &str = "onnxruntime";
-
     /// The process's ONNX Runtime, loaded from the first of `folders` that has it.
     pub fn load(folders: &[PathBuf]) -> Result<Self> {
         let _turn = Turn::take();
@@ -106,7 +103,7 @@ impl Runtime {
         }
     }
 
-    /// What the kernels of its sessions on a checkpoint are written for in this arithmetic, or whose they are.
+    /// What the kernels of its sessions are written for in this arithmetic, or whose they are.
     pub fn kernels(&self, arithmetic: Arithmetic) -> String {
         let products = |path: processor::Path| match arithmetic {
             Arithmetic::Int8 => Multiplier::of(path).name(),
@@ -114,8 +111,8 @@ impl Runtime {
         };
         match self.kernels {
             Choice::Kernels(path) => products(path).to_owned(),
-            Choice::Attention(path) => format!("{}, attention {}", Self::KERNELS, path.name()),
-            Choice::OnnxRuntime => Self::KERNELS.to_owned(),
+            Choice::Attention(path) => format!("{}, attention {}", Choice::ONNX_RUNTIME, path.name()),
+            Choice::OnnxRuntime => Choice::ONNX_RUNTIME.to_owned(),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::checkpoint::pooling::PoolingMode;
 use crate::ending::Turn;
 use crate::error::Result;
 use crate::interrupt::Heed;
+use crate::kernels::processor::Choice;
 use crate::options::Provider;
 
 /// A model, ready to run. Any number of threads may call it.
@@ -63,6 +64,8 @@ pub struct Facts {
     pub dimension: usize,
     /// Nodes of the graph as ironvec wrote it; unknown for others'.
     pub nodes: Option<usize>,
+    /// Whose kernels compute it, and what instructions those of ours are written for.
+    pub kernels: String,
     /// What the session reads, which must outlive it.
     pub files: HeldFiles,
 }
@@ -81,7 +84,7 @@ impl Facts {
     /// Of a network whose vectors have `hidden_size` components, pooled in these ways.
     pub fn new(provider: Provider, pooling: Vec<PoolingMode>, hidden_size: usize, files: HeldFiles) -> Self {
         let dimension = hidden_size * pooling.len().max(1);
-        Facts { provider, pooling, dimension, nodes: None, files }
+        Facts { provider, pooling, dimension, nodes: None, kernels: Choice::ONNX_RUNTIME.to_owned(), files }
     }
 
     /// Whether every node is known to run on the provider.

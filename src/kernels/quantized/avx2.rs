@@ -1,5 +1,5 @@
 //! [`Integers`] in AVX2: 16-bit products of pairs, which cannot overflow. 8-bit products of |w| and x with w's sign are no
-//! faster (AMD Zen 3), and with weights widened once for many rows little is gained, while few rows lose a fifth.
+//! faster (AMD Zen 3), and with weights widened once for many rows little is gained, while few rows lose by it.
 
 use std::arch::x86_64::*;
 
@@ -9,26 +9,74 @@ use super::integers::Integers;
 /// AVX2.
 pub(super) struct Avx2;
 
+/// What an implementation of [`Integers`] has in two vectors of eight outputs, whatever multiplies.
+macro_rules! in_two_of_eight {
+    () => {
+        type Sums = [__m256i; 2];
+        type Floats = [__m256; 2];
+        const OUTPUTS: usize = 16;
+
+        #[inline(always)]
+        unsafe fn rotate(values: &mut [f32; BLOCK]) {
+            // SAFETY: the trait's.
+            unsafe { crate::kernels::quantized::avx2::rotate(values) }
+        }
+
+        #[inline(always)]
+        unsafe fn all(value: i32) -> [__m256i; 2] {
+            // SAFETY: the trait's.
+            unsafe { [_mm256_set1_epi32(value); 2] }
+        }
+
+        #[inline(always)]
+        unsafe fn zeros() -> [__m256; 2] {
+            // SAFETY: the trait's.
+            unsafe { [_mm256_setzero_ps(); 2] }
+        }
+
+        #[inline(always)]
+        unsafe fn sizes(from: *const u8) -> [__m256; 2] {
+            // SAFETY: the trait's: 32 bytes. A bfloat16 is the upper half of a float32.
+            unsafe {
+                let left = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+                let right = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(16).cast()));
+                [
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(left)),
+                    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(right)),
+                ]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn add_scaled(total: [__m256; 2], sums: [__m256i; 2], sizes: [__m256; 2], size: f32) -> [__m256; 2] {
+            // SAFETY: the trait's.
+            unsafe {
+                let size = _mm256_set1_ps(size);
+                let left = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[0]), _mm256_mul_ps(sizes[0], size));
+                let right = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[1]), _mm256_mul_ps(sizes[1], size));
+                [_mm256_add_ps(total[0], left), _mm256_add_ps(total[1], right)]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store(to: *mut f32, values: [__m256; 2]) {
+            // SAFETY: the trait's: room for 16 values.
+            unsafe {
+                _mm256_storeu_ps(to, values[0]);
+                _mm256_storeu_ps(to.add(8), values[1]);
+            }
+        }
+    };
+}
+pub(super) use in_two_of_eight;
+
 impl Integers for Avx2 {
     type Activation = i16;
     type Weights = [__m256i; 2];
-    type Sums = [__m256i; 2];
-    type Floats = [__m256; 2];
-    const OUTPUTS: usize = 16;
     const GROUP: usize = 2;
     const OFFSET: u8 = 0;
 
-    #[inline(always)]
-    unsafe fn rotate(values: &mut [f32; BLOCK]) {
-        // SAFETY: the trait's.
-        unsafe { rotate(values) }
-    }
-
-    #[inline(always)]
-    unsafe fn all(value: i32) -> [__m256i; 2] {
-        // SAFETY: the trait's.
-        unsafe { [_mm256_set1_epi32(value); 2] }
-    }
+    in_two_of_eight!();
 
     #[inline(always)]
     unsafe fn weights(from: *const u8) -> [__m256i; 2] {
@@ -47,56 +95,6 @@ impl Integers for Avx2 {
             let products = [_mm256_madd_epi16(x, weights[0]), _mm256_madd_epi16(x, weights[1])];
             [_mm256_add_epi32(sums[0], products[0]), _mm256_add_epi32(sums[1], products[1])]
         }
-    }
-
-    #[inline(always)]
-    unsafe fn zeros() -> [__m256; 2] {
-        // SAFETY: the trait's.
-        unsafe { [_mm256_setzero_ps(); 2] }
-    }
-
-    #[inline(always)]
-    unsafe fn sizes(from: *const u8) -> [__m256; 2] {
-        // SAFETY: the trait's.
-        unsafe { floats_of_bfloat16(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn add_scaled(total: [__m256; 2], sums: [__m256i; 2], sizes: [__m256; 2], size: f32) -> [__m256; 2] {
-        // SAFETY: the trait's.
-        unsafe { add_scaled(total, sums, sizes, size) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, values: [__m256; 2]) {
-        // SAFETY: the trait's: room for 16 values.
-        unsafe {
-            _mm256_storeu_ps(to, values[0]);
-            _mm256_storeu_ps(to.add(8), values[1]);
-        }
-    }
-}
-
-/// Sixteen bfloat16, each the upper half of a float32.
-#[inline(always)]
-pub(super) unsafe fn floats_of_bfloat16(from: *const u8) -> [__m256; 2] {
-    // SAFETY: the caller's: AVX2 and 32 bytes.
-    unsafe {
-        let left = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
-        let right = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.add(16).cast()));
-        [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(left)), _mm256_castsi256_ps(_mm256_slli_epi32::<16>(right))]
-    }
-}
-
-/// As [`Integers::add_scaled`].
-#[inline(always)]
-pub(super) unsafe fn add_scaled(total: [__m256; 2], sums: [__m256i; 2], sizes: [__m256; 2], size: f32) -> [__m256; 2] {
-    // SAFETY: the caller's: AVX2.
-    unsafe {
-        let size = _mm256_set1_ps(size);
-        let left = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[0]), _mm256_mul_ps(sizes[0], size));
-        let right = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[1]), _mm256_mul_ps(sizes[1], size));
-        [_mm256_add_ps(total[0], left), _mm256_add_ps(total[1], right)]
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{add_scaled, floats_of_bfloat16, rotate};
+use super::avx2::{in_two_of_eight, rotate};
 use super::block::BLOCK;
 use super::integers::Integers;
 
@@ -90,23 +90,10 @@ impl Integers for Vnni512 {
 impl Integers for Vnni256 {
     type Activation = i8;
     type Weights = [__m256i; 2];
-    type Sums = [__m256i; 2];
-    type Floats = [__m256; 2];
-    const OUTPUTS: usize = 16;
     const GROUP: usize = 4;
     const OFFSET: u8 = 128;
 
-    #[inline(always)]
-    unsafe fn rotate(values: &mut [f32; BLOCK]) {
-        // SAFETY: the trait's.
-        unsafe { rotate(values) }
-    }
-
-    #[inline(always)]
-    unsafe fn all(value: i32) -> [__m256i; 2] {
-        // SAFETY: the trait's.
-        unsafe { [_mm256_set1_epi32(value); 2] }
-    }
+    in_two_of_eight!();
 
     #[inline(always)]
     unsafe fn weights(from: *const u8) -> [__m256i; 2] {
@@ -120,33 +107,6 @@ impl Integers for Vnni256 {
         unsafe {
             let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
             [_mm256_dpbusd_avx_epi32(sums[0], weights[0], x), _mm256_dpbusd_avx_epi32(sums[1], weights[1], x)]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn zeros() -> [__m256; 2] {
-        // SAFETY: the trait's.
-        unsafe { [_mm256_setzero_ps(); 2] }
-    }
-
-    #[inline(always)]
-    unsafe fn sizes(from: *const u8) -> [__m256; 2] {
-        // SAFETY: the trait's.
-        unsafe { floats_of_bfloat16(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn add_scaled(total: [__m256; 2], sums: [__m256i; 2], sizes: [__m256; 2], size: f32) -> [__m256; 2] {
-        // SAFETY: the trait's.
-        unsafe { add_scaled(total, sums, sizes, size) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(to: *mut f32, values: [__m256; 2]) {
-        // SAFETY: the trait's: room for 16 values.
-        unsafe {
-            _mm256_storeu_ps(to, values[0]);
-            _mm256_storeu_ps(to.add(8), values[1]);
         }
     }
 }
