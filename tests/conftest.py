@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE / "golden"))
 
 from kit.checkpoints import Checkpoint, write_bert  # noqa: E402
+from kit.hub_machine import Machine  # noqa: E402
+from kit.hub_server import HubServer, Repository  # noqa: E402
 from kit.texts import TEXTS  # noqa: E402
 
 
@@ -71,3 +73,17 @@ def bert(tmp_path: Path) -> Callable[..., Checkpoint]:
 def tiny(bert: Callable[..., Checkpoint]) -> Embedder:
     """A tiny random checkpoint, loaded."""
     return Embedder(bert().folder)
+
+
+@pytest.fixture
+def hub(published: dict[str, Repository]) -> Iterator[HubServer]:
+    """A local hub of what the test's module has published."""
+    server = HubServer(published)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, hub: HubServer) -> Machine:
+    """A machine that knows that hub and has nothing yet."""
+    return Machine(tmp_path, hub.url)

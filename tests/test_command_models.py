@@ -9,7 +9,7 @@ from ironvec._core import registry
 from ironvec.cli import main
 from kit.checkpoints import write_bert
 from kit.hub_machine import Machine, close
-from kit.hub_server import HubServer, Repository, write_ballast
+from kit.hub_server import Repository, write_ballast
 
 pytestmark = pytest.mark.slow
 
@@ -23,18 +23,6 @@ def published(tmp_path_factory):
     folders = {name: write_bert(root / name, prompts={"query": "query: "}).folder for name in ("minilm", "other")}
     write_ballast(folders["other"], ["README.md", "tf_model.h5"])
     return {MINILM: Repository(folders["minilm"]), OTHER: Repository(folders["other"], {"v2": folders["minilm"]})}
-
-
-@pytest.fixture
-def hub(published):
-    server = HubServer(published)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def machine(tmp_path, hub):
-    return Machine(tmp_path, hub.url)
 
 
 def folder_of(published, hub_id) -> Path:

@@ -6,8 +6,8 @@ import pytest
 
 from ironvec.hub_cache import Module, description_files, weight_files
 from kit.checkpoints import write_bert
-from kit.hub_machine import Machine, close
-from kit.hub_server import HubServer, Repository, write_ballast
+from kit.hub_machine import close
+from kit.hub_server import Repository, write_ballast
 from kit.onnx_export import write_decoder_export
 from kit.qwen3_checkpoints import write_qwen3
 
@@ -44,18 +44,6 @@ def published(tmp_path_factory):
         write_decoder_export(export.folder / "onnx" / f"{name}.onnx", export, dtype=dtype, external_data=True)
     write_ballast(export.folder, ("README.md", "onnx/model_q4.onnx", "onnx/model_q4.onnx_data"))
     return {BERT: Repository(bert, {"v2": other}), QWEN3: Repository(qwen3.folder), EXPORT: Repository(export.folder)}
-
-
-@pytest.fixture
-def hub(published):
-    server = HubServer(published)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def machine(tmp_path, hub):
-    return Machine(tmp_path, hub.url)
 
 
 def folder_of(published, hub_id, revision="main") -> Path:

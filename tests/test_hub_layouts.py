@@ -9,7 +9,7 @@ from ironvec import ModelError
 from ironvec.hub_cache import read_modules
 from kit.checkpoints import write_json
 from kit.hub_layouts import TRANSFORMER, write_layouts
-from kit.hub_machine import Machine, close
+from kit.hub_machine import close
 from kit.hub_server import HubServer, Repository
 
 pytestmark = pytest.mark.slow
@@ -47,11 +47,6 @@ def hub(layouts):
     server = HubServer({hub_id: Repository(layout.folder) for hub_id, layout in layouts.items()})
     yield server
     server.close()
-
-
-@pytest.fixture
-def machine(tmp_path, hub):
-    return Machine(tmp_path, hub.url)
 
 
 @pytest.mark.parametrize("hub_id", LAYOUTS)

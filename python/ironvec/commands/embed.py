@@ -12,7 +12,8 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from ..terminal import print_error, printable
+from ..plain_text import counted
+from ..terminal import print_error, printable, show
 
 if TYPE_CHECKING:
     from ..bulk import Summary
@@ -104,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
             message += f"\n{_WITHOUT_STRICT if isinstance(error, RowRejected) else GO_ON}"
         print_error(message)
         return code
-    print(printable(json.dumps(_as_json(summary), indent=2) if options.json else _as_text(summary), sys.stdout))
+    show(json.dumps(_as_json(summary), indent=2) if options.json else _as_text(summary))
     return 1 if summary.rejected else 0
 
 
@@ -147,16 +148,16 @@ def _as_json(summary: Summary) -> dict[str, object]:
 
 
 def _as_text(summary: Summary) -> str:
-    lines = [f"{summary.output}: {_rows(summary.rows)} x {summary.dimension}, float32"]
+    lines = [f"{summary.output}: {counted(summary.rows, 'row')} x {summary.dimension}, float32"]
     if "ids" in summary.files:
         lines.append(f"{summary.files['ids']}: the id of each row, a line each")
     if summary.rejected:
-        lines.append(f"{summary.files['rejected']}: {_rows(summary.rejected)} rejected, with place and reason")
+        lines.append(f"{summary.files['rejected']}: {counted(summary.rejected, 'row')} rejected, with place and reason")
     rate = _rate(summary)
     if rate is None:
         lines.append("nothing was left to do: all rows were done before")
     else:
-        before = f"; {_rows(summary.rows_before)} were done before" if summary.rows_before else ""
+        before = f"; {counted(summary.rows_before, 'row')} were done before" if summary.rows_before else ""
         lines.append(f"{summary.seconds:,.1f} s, {rate:,.0f} rows/s{before}")
     return "\n".join(lines)
 
@@ -165,7 +166,3 @@ def _rate(summary: Summary) -> float | None:
     """Rows a second of this run. None: it had nothing to embed."""
     here = summary.rows + summary.rejected - summary.rows_before
     return here / summary.seconds if here and summary.seconds else None
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
