@@ -161,14 +161,16 @@ def quantized(model: onnx.ModelProto, block: int, rotates: bool) -> onnx.ModelPr
         inputs = [f"{x}.rounded", values]
         nodes.append(helper.make_node("FusedMatMul", inputs, [output], domain=MICROSOFT, transB=1))
 
+    made_by = {output: node for node in graph.node for output in node.output}
     for node in graph.node:
         if node.op_type == "FusedMatMul":
             linear(node.input[0], node.input[1], node.output[0])
         elif node.op_type == "Attention":
-            parts = [f"{node.name}.self.{part}" for part in ("query", "key", "value")]
-            for part in parts:
-                linear(node.input[0], f"{part}.weight", f"{part}.product")
-            inputs = [*(f"{part}.product" for part in parts), node.input[2], node.input[3]]
+            # Its weights are those of queries, keys and values, put together and transposed by nodes of their own.
+            together = made_by[made_by[node.input[1]].input[0]]
+            for weight in together.input:
+                linear(node.input[0], weight, f"{weight}.product")
+            inputs = [*(f"{weight}.product" for weight in together.input), node.input[2], node.input[3]]
             nodes.append(helper.make_node("MultiHeadAttention", inputs, node.output, domain=MICROSOFT, num_heads=12))
         else:
             nodes.append(node)

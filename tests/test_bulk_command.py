@@ -134,7 +134,7 @@ def test_stdin_that_ends_late_does_not_hold_up_ctrl_c(folder, tmp_path):
 
 
 def test_a_terminal_gets_a_bar_within_80_columns(folder, tmp_path):
-    rows = write_texts(tmp_path / "texts.txt", texts(30_000))
+    rows = write_texts(tmp_path / "texts.txt", texts(150_000))
     pty = pytest.importorskip("pty")
     master, slave = pty.openpty()
     environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
@@ -157,7 +157,7 @@ def test_a_terminal_gets_a_bar_within_80_columns(folder, tmp_path):
     lines = shown.decode().replace("\n", "\r").split("\r")
     bars = [line for line in lines if line.startswith("Embedding")]
     assert bars
-    assert "/30000" in bars[-1]
+    assert "/150000" in bars[-1]
     assert any("row/s" in bar and "<" in bar for bar in bars), "the rate and the time left"
     assert max(map(len, lines)) <= 80
 
