@@ -60,7 +60,8 @@ impl Embedder {
         let threads = thread_count(options.threads)?;
         let plan = provider::choose(options.provider, options.arithmetic, &runtime.providers())?;
         plan.check(options, &spec.network)?;
-        let runtime = runtime.with_kernels(Choice::of(options.memory, options.arithmetic)?);
+        let narrow = spec.network.has_narrow_weights() && !options.copies_weights;
+        let runtime = runtime.with_kernels(Choice::of(options.memory, options.arithmetic, narrow)?);
         // Reading the vocabulary and packing the weights each take tens of milliseconds: do both at once.
         let (tokenizer, session) = thread::scope(|scope| {
             let builder = thread::Builder::new().stack_size(TOKENIZER_STACK);

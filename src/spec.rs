@@ -83,6 +83,14 @@ impl Network {
         }
     }
 
+    /// Whether all matrices are a checkpoint's, of 16 bits.
+    pub fn has_narrow_weights(&self) -> bool {
+        match self {
+            Network::Checkpoint(_, weights) => weights.are_narrow(),
+            Network::OnnxFile(_) | Network::StaticTable(_) => false,
+        }
+    }
+
     /// Tokens of a row at most.
     pub fn max_positions(&self) -> usize {
         match self {

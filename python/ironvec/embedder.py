@@ -70,9 +70,10 @@ class Embedder(LoadedModel):
         on_truncate: What to do where a text is cut: "ignore", "warn" (once per call) or "error" (`ValueError`).
         memory_map: Maps the weight files: replacing one by renaming does no harm, a change in place is a `ModelError`
             at the next call, a cut within a run or on NFS ends the process (SIGBUS). False: a copy, safe from all that.
-        memory: "fast": float32 weights, packed for ONNX Runtime's kernels. "low": a checkpoint's weights stay mapped,
-            16 bits where they have 16, and kernels of ironvec's own read them there: the process holds none, processes
-            share them, loading takes a fraction, vectors are as exact. For "float32" on the CPU; batches take longer.
+        memory: "low": a checkpoint's weights stay mapped, 16 bits where they have 16, and kernels of ironvec's own read
+            them there: the process holds none, processes share them, loading takes a fraction, vectors are as exact.
+            For "float32" on the CPU. "fast": the same where that is faster (16-bit checkpoints on AMD processors with
+            AVX-512), else float32 weights, packed for ONNX Runtime's kernels.
         prompt_cache: Keeps a shared prompt's keys and values; at most 64 MiB. Off: every row computes its own prompt.
 
     Raises:

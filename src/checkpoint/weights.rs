@@ -163,6 +163,11 @@ impl Weights {
         self.tensors.values()
     }
 
+    /// Whether all matrices have 16 bits.
+    pub fn are_narrow(&self) -> bool {
+        self.places().filter(|place| place.shape.len() > 1).all(|place| matches!(place.dtype, Dtype::F16 | Dtype::BF16))
+    }
+
     /// The tensor, which must have this shape and a float type.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<&TensorPlace> {
         let mismatch = |found: String, expected: String| Error::Tensor {

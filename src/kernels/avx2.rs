@@ -10,6 +10,7 @@ pub(super) struct Avx2;
 impl Lanes for Avx2 {
     type Vector = __m256;
     const WIDTH: usize = 8;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn all(value: f32) -> __m256 {

@@ -14,6 +14,8 @@ pub(super) trait Lanes {
     type Vector: Copy;
     /// Values of a vector.
     const WIDTH: usize;
+    /// Rows whose sums, a vector each, fit the registers beside weights that are being turned.
+    const ROWS: usize;
 
     /// All lanes the same.
     unsafe fn all(value: f32) -> Self::Vector;

@@ -17,8 +17,11 @@ use super::processor::{Instructions, Path};
 use super::rows::{Rows, RowsMut, Sums};
 use super::weights::{Bfloat16, Float16, Float32, Format, Stored, Weights};
 
-/// Up to so many rows, weights go through registers instead of a panel.
+/// Up to so many rows, weights go through registers instead of a panel; where they have 16 bits, up to two blocks.
 const NARROW: usize = 12;
+
+/// Up to so many rows, items are small: few rows are little work.
+const FEW: usize = 18;
 
 /// Rows of an item at most: a chunk of them stays in the L2 cache while panels pass.
 const ROWS: usize = 192;
@@ -56,7 +59,7 @@ impl<'a> Linear<'a> {
         // Equal shares, so that no thread waits for the longest.
         let shares = x.rows.div_ceil(ROWS).max(1);
         let rows_per_item = x.rows.div_ceil(shares).next_multiple_of(block::ROWS).max(1);
-        let outputs_per_item = if x.rows <= NARROW { OUTPUTS / 2 } else { OUTPUTS };
+        let outputs_per_item = if x.rows <= FEW { OUTPUTS / 2 } else { OUTPUTS };
         matches.then_some(Call { linear: *self, x, y, rows_per_item, outputs_per_item })
     }
 }
@@ -130,7 +133,8 @@ unsafe fn item_of<L: Lanes>(call: &Call<'_>, rows: Range<usize>, outputs: Range<
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
     // Outputs that fill no vector cannot be read several at once.
-    let whole = if rows.len() <= NARROW { outputs.len() - outputs.len() % L::WIDTH } else { 0 };
+    let narrow = if F::BYTES == 2 { 2 * L::ROWS } else { NARROW };
+    let whole = if rows.len() <= narrow { outputs.len() - outputs.len() % L::WIDTH } else { 0 };
     let middle = outputs.start + whole;
     // SAFETY: the caller's.
     unsafe {
@@ -145,11 +149,14 @@ pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<u
 
 #[inline(always)]
 unsafe fn by_registers<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
-    for row in rows.clone().step_by(block::ROWS) {
+    // Weights are turned once for each block: few blocks, of equal shares.
+    let blocks = rows.len().div_ceil(L::ROWS).max(1);
+    let share = rows.len().div_ceil(blocks).max(1);
+    for row in rows.clone().step_by(share) {
         for output in outputs.clone().step_by(L::WIDTH) {
             // SAFETY: the caller's.
             unsafe {
-                match rows.end - row {
+                match share.min(rows.end - row) {
                     1 if F::BYTES == 2 => registers::<L, F, 1, 2>(call, row, output),
                     2 if F::BYTES == 2 => registers::<L, F, 2, 2>(call, row, output),
                     3 if F::BYTES == 2 => registers::<L, F, 3, 2>(call, row, output),
@@ -158,7 +165,11 @@ unsafe fn by_registers<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>,
                     3 => registers::<L, F, 3, 1>(call, row, output),
                     4 => registers::<L, F, 4, 1>(call, row, output),
                     5 => registers::<L, F, 5, 1>(call, row, output),
-                    _ => registers::<L, F, 6, 1>(call, row, output),
+                    _ if L::ROWS <= 6 => registers::<L, F, 6, 1>(call, row, output),
+                    6 => registers::<L, F, 6, 1>(call, row, output),
+                    7 => registers::<L, F, 7, 1>(call, row, output),
+                    8 => registers::<L, F, 8, 1>(call, row, output),
+                    _ => registers::<L, F, 9, 1>(call, row, output),
                 }
             }
         }

@@ -118,6 +118,7 @@ macro_rules! lanes_of_pairs {
         impl Lanes for $name {
             type Vector = <$base as Lanes>::Vector;
             const WIDTH: usize = <$base as Lanes>::WIDTH;
+            const ROWS: usize = <$base as Lanes>::ROWS;
 
             lanes_of_pairs! { $base:
                 all(value: f32) -> Self::Vector;

@@ -13,6 +13,7 @@ const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 impl Lanes for Portable {
     type Vector = [f32; 8];
     const WIDTH: usize = 8;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn all(value: f32) -> [f32; 8] {

@@ -19,6 +19,8 @@ pub(crate) struct Path {
     name: &'static str,
     lanes: Instructions,
     bfloat16: Bfloat16,
+    /// Whether products with 16-bit weights are ahead of ONNX Runtime's (`benches/low_memory.py`).
+    leads: bool,
 }
 
 /// Instructions for vectors of float32.
@@ -78,13 +80,15 @@ impl Path {
             if avx2 && is_x86_feature_detected!("avx512f") {
                 let pairs = is_x86_feature_detected!("avx512bf16");
                 let bfloat16 = if pairs { Bfloat16::Pairs } else { Bfloat16::Missing };
-                let path = |name, bfloat16| Path { name, lanes: Instructions::Avx512, bfloat16 };
+                let leads = is_amd();
+                let path = |name, bfloat16| Path { name, lanes: Instructions::Avx512, bfloat16, leads };
                 let unit = if tiles { Unit::of_processor() } else { None };
                 possible.extend(unit.map(|unit| path("amx", Bfloat16::Tiles(unit))));
                 possible.push(path("avx512", bfloat16));
             }
             if avx2 {
-                possible.push(Path { name: "avx2", lanes: Instructions::Avx2, bfloat16: Bfloat16::Missing });
+                let (lanes, bfloat16) = (Instructions::Avx2, Bfloat16::Missing);
+                possible.push(Path { name: "avx2", lanes, bfloat16, leads: false });
             }
         }
         possible.push(Path::portable());
@@ -93,7 +97,7 @@ impl Path {
 
     /// The path of every processor.
     pub(crate) fn portable() -> Path {
-        Path { name: "portable", lanes: Instructions::Portable, bfloat16: Bfloat16::Emulation }
+        Path { name: "portable", lanes: Instructions::Portable, bfloat16: Bfloat16::Emulation, leads: false }
     }
 
     /// The name that [`VARIABLE`] has for it.
@@ -123,23 +127,31 @@ impl Path {
     }
 }
 
+/// Whether the processor is AMD's, on whose AVX-512 the kernels were measured. Intel's do twice as many products at a time.
+#[cfg(target_arch = "x86_64")]
+fn is_amd() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
+}
+
 impl Choice {
     /// What the environment and reports call ONNX Runtime's operators.
     pub(crate) const ONNX_RUNTIME: &str = "onnxruntime";
 
-    /// What the environment forces, or else what fits the arithmetic and the memory that weights may take.
-    pub(crate) fn of(memory: Memory, arithmetic: Arithmetic) -> Result<Choice> {
+    /// What the environment forces, or else what fits the arithmetic, the memory that weights may take, and whether they lie
+    /// in mapped files in 16 bits.
+    pub(crate) fn of(memory: Memory, arithmetic: Arithmetic, are_narrow: bool) -> Result<Choice> {
         let forced = env::var_os(VARIABLE).map(|value| value.to_string_lossy().into_owned());
-        Choice::among(forced.as_deref(), memory, arithmetic, Path::of_processor)
+        Choice::among(forced.as_deref(), memory, arithmetic, are_narrow, Path::of_processor)
     }
 
-    /// What that means on a processor with these paths. Where nothing is said, attention is ours and products are ONNX
-    /// Runtime's, which for many rows are still ahead (`benches/low_memory.py`); but products of bfloat16 and int8 are ours
-    /// alone.
+    /// What that means on a processor with these paths. Where nothing is said, attention is ours and products are those of
+    /// whoever is ahead; but products of bfloat16 and int8 are ours alone.
     fn among(
         forced: Option<&str>,
         memory: Memory,
         arithmetic: Arithmetic,
+        are_narrow: bool,
         paths: impl FnOnce(bool) -> Vec<Path>,
     ) -> Result<Choice> {
         let ours_alone = match (memory, arithmetic) {
@@ -151,7 +163,11 @@ impl Choice {
         match (forced, ours_alone) {
             (None, None) => {
                 let first = paths(false).into_iter().find(|path| *path != Path::portable());
-                return Ok(first.map_or(Choice::OnnxRuntime, Choice::Attention));
+                return Ok(match first {
+                    Some(path) if are_narrow && path.leads => Choice::Kernels(path),
+                    Some(path) => Choice::Attention(path),
+                    None => Choice::OnnxRuntime,
+                });
             }
             (Some(Choice::ONNX_RUNTIME), None) => return Ok(Choice::OnnxRuntime),
             (None, Some(_)) => return Ok(Choice::Kernels(paths(true).first().copied().unwrap_or(Path::portable()))),
@@ -197,7 +213,7 @@ mod tests {
     use super::*;
 
     fn among(forced: Option<&str>, memory: Memory, possible: &[Path]) -> Result<Choice> {
-        Choice::among(forced, memory, Arithmetic::Float32, |_| possible.to_vec())
+        Choice::among(forced, memory, Arithmetic::Float32, false, |_| possible.to_vec())
     }
 
     #[test]
@@ -227,19 +243,31 @@ mod tests {
         assert_eq!(attention == Choice::OnnxRuntime, possible == [Path::portable()]);
         assert_eq!(among(None, Memory::Fast, &[Path::portable()]).unwrap(), Choice::OnnxRuntime);
         assert_eq!(among(None, Memory::Low, &possible).unwrap(), Choice::Kernels(possible[0]));
-        let int8 = Choice::among(None, Memory::Fast, Arithmetic::Int8, |_| vec![Path::portable()]).unwrap();
+        let int8 = Choice::among(None, Memory::Fast, Arithmetic::Int8, false, |_| vec![Path::portable()]).unwrap();
         assert_eq!(int8, Choice::Kernels(Path::portable()));
         assert_eq!(among(None, Memory::Low, &[Path::portable()]).unwrap(), Choice::Kernels(Path::portable()));
+    }
+
+    #[test]
+    fn narrow_weights_go_to_whoever_is_ahead() {
+        let path = |leads| Path { name: "ours", leads, ..Path::portable() };
+        let of = |are_narrow, leads| {
+            let possible = |_| vec![path(leads), Path::portable()];
+            Choice::among(None, Memory::Fast, Arithmetic::Float32, are_narrow, possible).unwrap()
+        };
+        assert_eq!(of(true, true), Choice::Kernels(path(true)));
+        assert_eq!(of(false, true), Choice::Attention(path(true)));
+        assert_eq!(of(true, false), Choice::Attention(path(false)));
     }
 
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn bfloat16_wants_instructions_or_the_portable_path_by_name() {
-        let path = |name, bfloat16| Path { name, lanes: Instructions::Portable, bfloat16 };
+        let path = |name, bfloat16| Path { name, bfloat16, ..Path::portable() };
         let tiles = path("amx", Bfloat16::Tiles(Unit::emulated()));
         let (without, portable) = (path("avx2", Bfloat16::Missing), Path::portable());
         let of = |forced: Option<&str>, possible: &[Path]| {
-            Choice::among(forced, Memory::Fast, Arithmetic::Bfloat16, |_| possible.to_vec())
+            Choice::among(forced, Memory::Fast, Arithmetic::Bfloat16, true, |_| possible.to_vec())
         };
         assert_eq!(of(None, &[tiles, without, portable]).unwrap(), Choice::Kernels(tiles));
         assert_eq!(of(Some("portable"), &[tiles, portable]).unwrap(), Choice::Kernels(portable));
