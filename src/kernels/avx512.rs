@@ -10,8 +10,7 @@ pub(super) struct Avx512;
 impl Lanes for Avx512 {
     type Vector = __m512;
     const WIDTH: usize = 16;
-    // Ten and more compile to reloads, and lose.
-    const ROWS: usize = 9;
+    const ROWS: usize = 12;
 
     #[inline(always)]
     unsafe fn all(value: f32) -> __m512 {

@@ -21,7 +21,7 @@ use super::weights::{Bfloat16, Float16, Float32, Format, Stored, Weights};
 const NARROW: usize = 12;
 
 /// Up to so many rows, items are small: few rows are little work.
-const FEW: usize = 18;
+const FEW: usize = 24;
 
 /// Rows of an item at most: a chunk of them stays in the L2 cache while panels pass.
 const ROWS: usize = 192;
@@ -169,7 +169,10 @@ unsafe fn by_registers<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>,
                     6 => registers::<L, F, 6, 1>(call, row, output),
                     7 => registers::<L, F, 7, 1>(call, row, output),
                     8 => registers::<L, F, 8, 1>(call, row, output),
-                    _ => registers::<L, F, 9, 1>(call, row, output),
+                    9 => registers::<L, F, 9, 1>(call, row, output),
+                    10 => registers::<L, F, 10, 1>(call, row, output),
+                    11 => registers::<L, F, 11, 1>(call, row, output),
+                    _ => registers::<L, F, 12, 1>(call, row, output),
                 }
             }
         }

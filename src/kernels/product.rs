@@ -54,7 +54,8 @@ impl<'a> Product<'a> {
     pub(crate) fn run<E>(&self, x: Rows<'_>, y: RowsMut<'_>, in_parallel: &InParallel<'_, E>) -> Option<Result<(), E>> {
         match &self.0 {
             Program::Lanes(linear) => {
-                let call = linear.call(x, y)?;
+                let mut room = Vec::new();
+                let call = linear.call(x.apart(&mut room)?, y)?;
                 // SAFETY: each item is run once.
                 Some(in_parallel(call.items(), &|item| unsafe { call.run(item) }))
             }

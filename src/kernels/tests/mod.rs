@@ -57,6 +57,8 @@ fn product(weights: Weights<'_>, bias: Option<&[f32]>, path: Path, x: &[f32], ro
     let linear = Linear::new(weights, bias, path).unwrap();
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let x = Rows::new(x, rows, inputs, inputs).unwrap();
+    let mut room = Vec::new();
+    let x = x.apart(&mut room).unwrap();
     let call = linear.call(x, RowsMut::new(&mut y, rows, outputs, outputs).unwrap()).unwrap();
     for item in (0..call.items()).rev() {
         // SAFETY: one thread.
