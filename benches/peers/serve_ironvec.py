@@ -1,4 +1,4 @@
-"""ironvec, as it comes; `dtype` and `folder` are options."""
+"""ironvec, as it comes; `folder`, `dtype` and `memory` are options."""
 
 import time
 from typing import Any
@@ -11,7 +11,8 @@ def load(options: dict[str, Any]) -> tuple[float, Any]:
     from ironvec import Embedder
 
     seconds = time.perf_counter() - start
-    return seconds, Embedder(options["folder"], dtype=options.get("dtype", "float32"))
+    chosen = {name: options[name] for name in ("dtype", "memory") if name in options}
+    return seconds, Embedder(options["folder"], **chosen)
 
 
 def encode(model: Any, texts: Any, role: str | None) -> Any:

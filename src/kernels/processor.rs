@@ -19,7 +19,7 @@ pub(crate) struct Path {
     name: &'static str,
     lanes: Instructions,
     bfloat16: Bfloat16,
-    /// Whether products with 16-bit weights are ahead of ONNX Runtime's (`benches/low_memory.py`).
+    /// Whether products with 16-bit weights are ahead of ONNX Runtime's (`benches/products.py`).
     leads: bool,
 }
 
