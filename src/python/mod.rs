@@ -217,7 +217,7 @@ impl PyEmbedder {
     }
 }
 
-#[pymodule(gil_used = true)]
+#[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
     use super::cache::{cache_entries, cache_folder, remove_cache_entry};
