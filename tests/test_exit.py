@@ -68,6 +68,39 @@ def test_daemon_threads_end_quietly_with_the_process(folders, model, work):
         assert_quiet(run(DAEMONS, folders[model], work, status), status)
 
 
+HELD_UP = """
+import sys, threading, time, warnings
+import numpy
+from ironvec import Embedder
+entered = threading.Event()
+def hold_up():
+    # Without the GIL while the interpreter begins to end, and in need of it before it has ended.
+    entered.set()
+    time.sleep(0.3)
+class Last:
+    def __del__(self, sleep=time.sleep):
+        sleep(1)
+sys.last = Last()  # with what the interpreter clears last of all
+model, on_truncate, progress = Embedder(sys.argv[1], max_length=4), "ignore", None
+zeros = numpy.zeros
+if sys.argv[2] == "allocation":
+    numpy.zeros = lambda *arguments: hold_up() or zeros(*arguments)
+elif sys.argv[2] == "warning":
+    warnings.showwarning, on_truncate = lambda *_: hold_up(), "warn"
+elif sys.argv[2] == "progress":
+    progress = lambda _: hold_up()
+work = lambda: model._encode_rows(["the cat sat on the mat"] * 40, on_truncate=on_truncate, progress=progress)
+threading.Thread(target=work, daemon=True).start()
+assert entered.wait(30)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("within", ["allocation", "warning", "progress"])
+def test_a_thread_that_python_ends_within_a_call_of_rusts(folders, within):
+    assert_quiet(run(HELD_UP, folders["bert"], within), 3)
+
+
 LAST_WORDS = """
 import atexit, sys, threading
 stop, thread = threading.Event(), None

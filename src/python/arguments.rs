@@ -1,8 +1,6 @@
 //! What callers pass and get, one check or conversion each: names of providers and precisions, texts, `out=`, quantized
 //! rows.
 
-use std::ffi::CString;
-
 use numpy::{Element, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::intern;
@@ -10,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
+use super::calls::call;
 use crate::batches::precision::{self, Precision};
 use crate::error::Error;
 use crate::memory::room_for;
@@ -55,7 +54,7 @@ pub(super) fn borrow_texts(texts: &Bound<'_, PyList>) -> PyResult<Vec<PyBackedSt
 /// An array of zeros. NumPy itself makes it, since it raises `MemoryError` where the `numpy` crate would panic.
 pub(super) fn new_rows<T: Element>(py: Python<'_>, shape: [usize; 2]) -> PyResult<Bound<'_, PyArray2<T>>> {
     let zeros = py.import(intern!(py, "numpy"))?.getattr(intern!(py, "zeros"))?;
-    Ok(zeros.call1((shape, T::get_dtype(py)))?.cast_into()?)
+    Ok(call(&zeros, &(shape, T::get_dtype(py)).into_pyobject(py)?)?.cast_into()?)
 }
 
 /// int8 and uint8 take each dimension's range from the rows of the call: one row has none, few give a poor one.
@@ -124,8 +123,9 @@ pub(super) fn quantize<'py>(
 }
 
 pub(super) fn warn(py: Python<'_>, message: String) -> PyResult<()> {
-    let message = CString::new(message).map_err(|error| PyValueError::new_err(error.to_string()))?;
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, callers_level(py)?)
+    let warn = py.import(intern!(py, "warnings"))?.getattr(intern!(py, "warn"))?;
+    let arguments = (message, py.get_type::<PyUserWarning>(), callers_level(py)?);
+    call(&warn, &arguments.into_pyobject(py)?).map(drop)
 }
 
 /// Which frame, counted from 1 for the innermost, is the first outside of this package: the line that a warning is about.

@@ -8,6 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 
+use super::calls::call;
 use super::exit::detached;
 use crate::embedder::Embedder;
 use crate::options::{EncodeOptions, Encoded};
@@ -32,7 +33,7 @@ pub(super) fn encode_into(
         let heard = Python::try_attach(|py| {
             py.check_signals()?;
             match &progress {
-                Some(progress) if rows > 0 => progress.call1(py, (rows,)).map(drop),
+                Some(progress) if rows > 0 => call(progress.bind(py), &(rows,).into_pyobject(py)?).map(drop),
                 _ => Ok(()),
             }
         });

@@ -7,6 +7,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use serde::Serialize;
 
+use super::calls::call;
 use super::exit::detached;
 use crate::inspect::coverage::{InspectOptions, inspect_file};
 use crate::inspect::lean::Fixed;
@@ -63,5 +64,5 @@ pub(super) fn weight_facts(py: Python<'_>, folder: PathBuf) -> PyResult<Bound<'_
 
 fn dict_of<'py, T: Serialize>(py: Python<'py>, facts: &T) -> PyResult<Bound<'py, PyAny>> {
     let json = serde_json::to_string(facts).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
-    py.import("json")?.call_method1("loads", (json,))
+    call(&py.import("json")?.getattr("loads")?, &(json,).into_pyobject(py)?)
 }

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod cache;
+mod calls;
 mod encode;
 mod errors;
 mod exit;
@@ -138,7 +139,6 @@ impl PyEmbedder {
         on_truncate: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        find_numpy(py)?;
         let precision: Precision = precision.parse()?;
         let texts = borrow_texts(texts)?;
         let options = EncodeOptions {
@@ -191,7 +191,6 @@ impl PyEmbedder {
 
     /// Tokens of each text before any cut, special tokens included.
     fn count_tokens<'py>(&self, py: Python<'py>, texts: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        find_numpy(py)?;
         let texts = borrow_texts(texts)?;
         let counts = heeding(py, |heed| self.inner.count_tokens(&texts, heed))?;
         Ok(counts.into_iter().map(|count| count as i64).collect::<Vec<_>>().to_pyarray(py))
@@ -218,7 +217,7 @@ impl PyEmbedder {
     }
 }
 
-#[pymodule(gil_used = true)]
+#[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
     use super::cache::{cache_entries, cache_folder, remove_cache_entry};
@@ -229,9 +228,9 @@ mod _core {
     use super::{ModelError, ProviderError, PyEmbedder};
 
     #[pymodule_init]
-    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         exit::register();
-        Ok(())
+        find_numpy(module.py())
     }
 
     /// The package's version.
