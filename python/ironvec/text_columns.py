@@ -35,6 +35,13 @@ class TextColumns:
     def __len__(self) -> int:
         return sum(column.rows for column in self.columns)
 
+    @classmethod
+    def of(cls, texts: Sequence[bytes]) -> TextColumns:
+        """Texts that are UTF-8 already, put one after the other."""
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+        data = np.frombuffer(b"".join(texts), np.uint8)
+        return cls([TextColumn(data, ends.view(np.uint8), True, None, 0, len(texts))])
+
     def __iter__(self) -> Iterator[str | None]:
         """The texts as Python has them; None for a null."""
         for column in self.columns:
