@@ -45,7 +45,6 @@ def _pyarrow() -> Any:
 
 def _chunks(pyarrow: Any, texts: object) -> list[Any]:
     array = _as_arrow(pyarrow, texts)
-    array.validate()  # lengths against the sizes of buffers
     types, kind = pyarrow.types, array.type
     if types.is_string(kind) or types.is_large_string(kind):
         return _chunks_of(pyarrow, array)
@@ -54,12 +53,14 @@ def _chunks(pyarrow: Any, texts: object) -> list[Any]:
     if not (types.is_string(values) or types.is_large_string(values) or is_view(values) or types.is_null(values)):
         hint = f"; pass one column of this table ({type(texts).__name__})" if types.is_struct(kind) else ""
         raise TypeError(f"texts is an Arrow array of {kind}; {_EXPECTED}{hint}")
-    array.validate(full=True)  # the cast believes what the array says of itself
     try:
+        array.validate(full=True)  # the cast believes what the array says of itself
         return _chunks_of(pyarrow, array.cast(pyarrow.large_string()))
     except pyarrow.ArrowNotImplementedError as error:
         advice = f"pyarrow {pyarrow.__version__} does not make large_string of it; a later one does"
         raise TypeError(f"texts is an Arrow array of {kind}: {advice}") from error
+    except pyarrow.ArrowException as error:
+        raise ValueError(f"texts is a broken Arrow array of {kind}: {error}") from error
 
 
 def _as_arrow(pyarrow: Any, texts: object) -> Any:

@@ -49,7 +49,7 @@ impl<'py> Texts<'py> {
     /// The texts that there are, each with the index of its row. Columns are checked here, on every call: nothing keeps
     /// their owner from writing into them between two.
     pub(super) fn numbered(&self) -> PyResult<Vec<NumberedText<'_>>> {
-        let mut numbered = room_for(0, String::new)?;
+        let mut numbered = Vec::new();
         match self {
             Texts::Strings(strings) => {
                 numbered = room_for(strings.len(), || format!("for {} texts", strings.len()))?;
