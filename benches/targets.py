@@ -25,3 +25,4 @@ DIFFERENCE = 1e-3  # between two peers' vectors in float32: above it they do not
 REDUCED_COSINE = 0.99  # of a peer in a narrower type to ours, the least: below it neither
 BULK_RATE = 0.95  # of encode's texts a second
 BULK_MB, BULK_GROWTH_MB = 500.0, 20.0  # resident while a million lines go through, and its growth after a quarter
+ARROW_RATE = 1.0  # of encode's texts a second, of the list

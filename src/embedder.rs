@@ -22,7 +22,7 @@ use crate::sessions::provider;
 use crate::sessions::runtime::Runtime;
 use crate::sessions::session::{self, Session};
 use crate::spec::Spec;
-use crate::texts::tokenize::{Extent, TextTokenizer};
+use crate::texts::tokenize::{Extent, NumberedText, TextTokenizer};
 use crate::texts::window::{DistinctTexts, Tokenization, Window, for_each_window};
 
 /// Stack for reading tokenizer.json: its regular expressions are parsed by recursion, thousands of levels where a file
@@ -156,11 +156,12 @@ impl Embedder {
         check("max_length", max_length.unwrap_or(self.max_length), least, most, "the model's positions")
     }
 
-    /// Encodes `texts` into `target`, (texts, dimension) one row after the other in the order given. `after_batch` is
-    /// told how many rows each batch finished, between runs, and may stop the call. Equal texts are computed once.
-    pub fn encode<T: AsRef<str> + Sync>(
+    /// Encodes `texts` into `target`, (rows, dimension): each text's index is its row, and other rows stay as they are.
+    /// `after_batch` is told how many rows each batch finished, between runs, and may stop the call. Equal texts are
+    /// computed once.
+    pub fn encode<'t>(
         &self,
-        texts: &[T],
+        texts: impl ExactSizeIterator<Item = NumberedText<'t>>,
         options: &EncodeOptions,
         target: &mut [f32],
         after_batch: &mut dyn FnMut(usize) -> ControlFlow<()>,

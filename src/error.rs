@@ -109,6 +109,13 @@ pub enum Error {
         text_indices: Vec<usize>,
     },
 
+    /// A column of texts whose offsets or bytes are not what they should be.
+    #[error("{problem}")]
+    Texts {
+        /// What is wrong, and where.
+        problem: String,
+    },
+
     /// An argument is outside what the function takes.
     #[error("{argument}={found}: expected {expected}")]
     Argument {

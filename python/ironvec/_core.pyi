@@ -5,6 +5,8 @@ from typing import Any, TypedDict, final, type_check_only
 import numpy as np
 from numpy.typing import NDArray
 
+from .text_columns import TextColumns
+
 __all__ = [
     "Embedder", "ModelError", "ProviderError", "cache_entries", "cache_folder", "graph_facts", "inspect",
     "model_facts", "model_types", "registry", "remove_cache_entry", "version", "weight_facts",
@@ -234,7 +236,7 @@ class Embedder:
     def similarity_fn_name(self) -> str: ...
     def encode(
         self,
-        texts: list[str],
+        texts: list[str] | TextColumns,
         *,
         prompt: str | None = None,
         batch_size: int | None = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import arrow_encoding
 from .arguments import (
     TextsLike,
     as_texts,
@@ -28,6 +29,7 @@ from .embed_texts import embed_texts
 from .encoded_chunks import encoded_chunks
 from .loaded_model import LoadedModel
 from .prompts import task_prompt
+from .text_bar import text_bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,13 +146,8 @@ class Embedder(LoadedModel):
         )
         # A vector with an axis in front is a view of it: the native side fills the caller's own memory.
         target = out[None, :] if out is not None and vector_out else out
-        if show_progress_bar:
-            from tqdm.auto import tqdm  # type: ignore[import-untyped]
-
-            with tqdm(total=len(rows), desc="Texts", unit="text") as bar:
-                vectors = encode(rows, out=target, progress=bar.update)
-        else:
-            vectors = encode(rows, out=target)
+        with text_bar(show_progress_bar, len(rows)) as progress:
+            vectors = encode(rows, out=target, progress=progress)
         if out is not None:
             return out
         return vectors[0] if single else vectors
@@ -213,6 +210,8 @@ class Embedder(LoadedModel):
             precision=precision, normalize_embeddings=normalize_embeddings, truncate_dim=truncate_dim,
             max_length=max_length, out=out, **other_keywords,
         )  # fmt: skip
+
+    encode_arrow = arrow_encoding.encode_arrow
 
     def embed_texts(
         self,

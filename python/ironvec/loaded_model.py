@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from .text_columns import TextColumns
+
 _Model = TypeVar("_Model", bound="LoadedModel")
 
 
@@ -271,7 +273,7 @@ class LoadedModel:
         dictionary = getattr(self, "__dict__", None)
         return (dictionary, added) if added else dictionary  # as pickle and copy take them apart
 
-    def _encode_rows(self, rows: list[str], **checked: Any) -> NDArray[Any]:
+    def _encode_rows(self, rows: list[str] | TextColumns, **checked: Any) -> NDArray[Any]:
         """The native `encode`, looked up at each call: what is bound to one process must not outlive a fork."""
         return self._native().encode(rows, **checked)
 

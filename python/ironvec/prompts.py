@@ -52,6 +52,8 @@ class Prompts:
 
     def of_role(self, role: str) -> str:
         """The prompt of "query" or "document". An empty one too keeps the default prompt away."""
+        if role not in ROLES:
+            raise ValueError(f"role={role!r}; expected {' or '.join(map(repr, ROLES))}")
         return next((self._given[name] for name in ROLES[role] if name in self._given), "")
 
     def _known(self) -> str:

@@ -1,17 +1,14 @@
-//! What callers pass and get, one check or conversion each: names of providers and precisions, texts, `out=`, quantized
-//! rows.
+//! What callers pass and get, one check or conversion each: names of providers and precisions, `out=`, quantized rows.
 
 use numpy::{Element, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyUserWarning, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
-use pyo3::types::{PyList, PyString};
 
 use super::calls::call;
 use crate::batches::precision::{self, Precision};
 use crate::error::Error;
-use crate::memory::room_for;
 use crate::options::Arithmetic;
 use crate::options::OnTruncate;
 
@@ -31,24 +28,6 @@ pub(super) fn parse_on_truncate(on_truncate: &str) -> PyResult<OnTruncate> {
 
 fn argument(argument: &'static str, found: &str, expected: &str) -> PyErr {
     Error::Argument { argument, found: format!("{found:?}"), expected: expected.to_owned() }.into()
-}
-
-/// The texts as UTF-8 that Python owns, not copied. Refused: what is not a str, and what UTF-8 cannot hold.
-pub(super) fn borrow_texts(texts: &Bound<'_, PyList>) -> PyResult<Vec<PyBackedStr>> {
-    let mut borrowed = room_for(texts.len(), || format!("for {} texts", texts.len()))?;
-    for (index, item) in texts.iter().enumerate() {
-        let Ok(text) = item.cast::<PyString>() else {
-            let kind = item.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("texts[{index}] is {kind}, not str")));
-        };
-        borrowed.push(PyBackedStr::try_from(text.clone()).map_err(|_| {
-            PyValueError::new_err(format!(
-                "texts[{index}] holds a lone surrogate, which is not text; \
-                 text.encode(\"utf-8\", \"replace\").decode() replaces it"
-            ))
-        })?);
-    }
-    Ok(borrowed)
 }
 
 /// An array of zeros. NumPy itself makes it, since it raises `MemoryError` where the `numpy` crate would panic.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use numpy::PyReadwriteArray2;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedStr;
 
 use super::calls::call;
 use super::exit::detached;
 use crate::embedder::Embedder;
 use crate::options::{EncodeOptions, Encoded};
+use crate::texts::tokenize::NumberedText;
 
 /// How often a running call takes the GIL to hear Ctrl-C and to report progress.
 const ATTENTION: Duration = Duration::from_millis(50);
@@ -20,7 +20,7 @@ const ATTENTION: Duration = Duration::from_millis(50);
 pub(super) fn encode_into(
     embedder: &Embedder,
     py: Python<'_>,
-    texts: &[PyBackedStr],
+    texts: &[NumberedText<'_>],
     options: &EncodeOptions,
     target: &mut PyReadwriteArray2<'_, f32>,
     progress: Option<Py<PyAny>>,
@@ -41,7 +41,7 @@ pub(super) fn encode_into(
         heard.unwrap_or(Ok(()))
     };
     let result = detached(py, || {
-        embedder.encode(texts, options, slots, &mut |rows| {
+        embedder.encode(texts.iter().copied(), options, slots, &mut |rows| {
             unreported += rows;
             if last.elapsed() < ATTENTION {
                 return ControlFlow::Continue(());

@@ -30,7 +30,7 @@ impl From<Error> for PyErr {
             | Error::Tokenize { .. }
             | Error::Session { .. }
             | Error::NotFinite { .. } => ModelError::new_err(message),
-            Error::TextTooLong { .. } | Error::Argument { .. } => PyValueError::new_err(message),
+            Error::TextTooLong { .. } | Error::Texts { .. } | Error::Argument { .. } => PyValueError::new_err(message),
             Error::Memory { .. } => PyMemoryError::new_err(message),
             Error::Unwritable { .. } => PyOSError::new_err(message),
             Error::Runtime { .. } | Error::Provider { .. } | Error::ProviderFailed { .. } => {

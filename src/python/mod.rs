@@ -10,6 +10,7 @@ mod exit;
 mod inspect;
 mod interrupts;
 mod report;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,13 +21,12 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use self::arguments::{
-    borrow_texts, check_calibration, checked_out, new_rows, parse_dtype, parse_on_truncate, quantize, warn,
-};
+use self::arguments::{check_calibration, checked_out, new_rows, parse_dtype, parse_on_truncate, quantize, warn};
 use self::encode::encode_into;
 use self::errors::{ModelError, ProviderError};
 use self::exit::detached;
 use self::interrupts::{find_numpy, heeding};
+use self::texts::{Texts, borrow_texts};
 use crate::architectures;
 use crate::batches::precision::Precision;
 use crate::embedder;
@@ -128,7 +128,7 @@ impl PyEmbedder {
     fn encode<'py>(
         &self,
         py: Python<'py>,
-        texts: &Bound<'py, PyList>,
+        texts: &Bound<'py, PyAny>,
         prompt: Option<String>,
         batch_size: Option<usize>,
         normalize: Option<bool>,
@@ -140,7 +140,8 @@ impl PyEmbedder {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let precision: Precision = precision.parse()?;
-        let texts = borrow_texts(texts)?;
+        let texts = Texts::borrow(texts)?;
+        let numbered = texts.numbered()?;
         let options = EncodeOptions {
             prompt: prompt.unwrap_or_default(),
             batch_size,
@@ -164,7 +165,7 @@ impl PyEmbedder {
         let mut target = array
             .try_readwrite()
             .map_err(|error| PyValueError::new_err(format!("out: {error} (it must be writeable and not in use)")))?;
-        let encoded = encode_into(&self.inner, py, &texts, &options, &mut target, progress)?;
+        let encoded = encode_into(&self.inner, py, &numbered, &options, &mut target, progress)?;
         drop(target);
         if encoded.truncated > 0 && on_truncate == "warn" {
             let most = options.max_length.unwrap_or(self.inner.max_length());

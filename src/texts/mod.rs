@@ -1,6 +1,7 @@
 //! Texts to rows of token ids.
 
 mod bounds;
+pub mod column;
 mod cuts;
 mod known;
 pub mod tokenize;

@@ -30,13 +30,14 @@ pub struct DistinctTexts<'a> {
 
 impl<'a> DistinctTexts<'a> {
     /// Tells equal texts apart from new ones.
-    pub fn of<T: AsRef<str>>(texts: &'a [T]) -> Result<Self> {
-        let purpose = || format!("to tell {} texts apart", texts.len());
-        let mut distinct = DistinctTexts { texts: room_for(texts.len(), purpose)?, copies: Vec::new() };
+    pub fn of(texts: impl ExactSizeIterator<Item = NumberedText<'a>>) -> Result<Self> {
+        let count = texts.len();
+        let purpose = || format!("to tell {count} texts apart");
+        let mut distinct = DistinctTexts { texts: room_for(count, purpose)?, copies: Vec::new() };
         let mut first_of = HashMap::new();
-        let reserved = first_of.try_reserve(texts.len());
+        let reserved = first_of.try_reserve(count);
         reserved.map_err(|error| Error::Memory { purpose: purpose(), source: error.into() })?;
-        for (index, text) in texts.iter().map(AsRef::as_ref).enumerate() {
+        for (index, text) in texts {
             match first_of.entry(text) {
                 Entry::Vacant(entry) => {
                     entry.insert(index);
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn equal_texts_are_kept_once() {
-        let distinct = DistinctTexts::of(&["a", "b", "a", "", "b", "a"]).unwrap();
+        let distinct = DistinctTexts::of(["a", "b", "a", "", "b", "a"].into_iter().enumerate()).unwrap();
         assert_eq!(distinct.texts, [(0, "a"), (1, "b"), (3, "")]);
         assert_eq!(distinct.copies, [(2, 0), (4, 1), (5, 0)]);
     }

@@ -7,14 +7,17 @@ whatever was killed before, and its vectors have the same bits.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, NamedTuple
 
+from ..text_columns import TextColumns
 from .partial import Done
 from .refusal import Refused, RowRejected
-from .rows import Columns, Row, Rows
+from .rows import BadRow, Row, Rows
 
-# A chunk's texts, in characters: a bound for memory where rows are long.
+# A chunk's texts, in characters of one byte; others count as several. A bound for memory where rows are long.
 _MOST_CHARACTERS = 32 * 1024 * 1024
 
 Rejection = dict[str, Any]  # a line of the file of rejected rows
@@ -34,41 +37,69 @@ class Chunk(NamedTuple):
     read: int
     indices: list[int]  # of the texts, among all rows
     ids: list[str]  # of the texts; none without a column for them
-    texts: list[str]
+    texts: TextColumns
     rejected: list[Rejection]
     sha256: str  # of all rows up to the end of this chunk
 
 
-def chunks(sources: Iterator[Placed], columns: Columns, rows_per_chunk: int) -> Iterator[Chunk]:
+class _Begun:
+    """A chunk that is being filled; `first` is its first row's index among all."""
+
+    def __init__(self, first: int) -> None:
+        self.first, self.read, self.size = first, 0, 0
+        self._indices: list[int] = []
+        self._ids: list[str] = []
+        self._texts: list[bytes] = []
+        self._rejected: list[Rejection] = []
+
+    def add(self, row: Row) -> None:
+        self._indices.append(self.first + self.read)
+        if row.id is not None:
+            self._ids.append(row.id)
+        self._texts.append(row.text)
+        self.read += 1
+        self.size += len(row.text)
+
+    def add_some(self, texts: list[bytes], most_rows: int) -> list[bytes]:
+        """Takes as many as there is room for; returns the others."""
+        sizes = list(accumulate(map(len, texts[: most_rows - self.read])))
+        taken = min(bisect_left(sizes, _MOST_CHARACTERS - self.size) + 1, len(sizes))
+        self._indices += range(self.first + self.read, self.first + self.read + taken)
+        self._texts += texts[:taken]
+        self.read += taken
+        self.size += sizes[taken - 1] if taken else 0
+        return texts[taken:]
+
+    def reject(self, place: Rejection, reason: str) -> None:
+        self._rejected.append({**place, "index": self.first + self.read, "reason": reason})
+        self.read += 1
+
+    def finished(self, digest: Any) -> Chunk:
+        texts = TextColumns.of(self._texts)
+        for part in (texts.columns[0].data, texts.columns[0].offsets, repr((self._ids, self._rejected)).encode()):
+            digest.update(part)
+        return Chunk(self.read, self._indices, self._ids, texts, self._rejected, digest.hexdigest())
+
+
+def chunks(sources: Iterator[Placed], rows_per_chunk: int) -> Iterator[Chunk]:
     """All rows of all sources, in order; a chunk may hold the end of one and the beginning of the next."""
     digest = hashlib.sha256()
-    index, characters = 0, 0
-    indices: list[int] = []
-    ids: list[str] = []
-    texts: list[str] = []
-    rejected: list[Rejection] = []
-
-    def chunk() -> Chunk:
-        digest.update(repr((ids, texts, rejected)).encode())
-        return Chunk(len(texts) + len(rejected), indices, ids, texts, rejected, digest.hexdigest())
-
+    begun = _Begun(0)
     for source in sources:
         for row in source.rows:
+            rest: list[bytes] = []
             if isinstance(row, Row):
-                indices.append(index)
-                if row.id is not None:
-                    ids.append(row.id)
-                texts.append(row.text)
-                characters += len(row.text)
+                begun.add(row)
+            elif isinstance(row, BadRow):
+                begun.reject({"input": source.input, source.number_name: row.number}, row.reason)
             else:
-                place = {"input": source.input, source.number_name: row.number}
-                rejected.append({**place, "index": index, "reason": row.reason})
-            index += 1
-            if len(texts) + len(rejected) == rows_per_chunk or characters >= _MOST_CHARACTERS:
-                yield chunk()
-                indices, ids, texts, rejected, characters = [], [], [], [], 0
-    if texts or rejected:
-        yield chunk()
+                rest = begun.add_some(row, rows_per_chunk)
+            while begun.read == rows_per_chunk or begun.size >= _MOST_CHARACTERS:
+                yield begun.finished(digest)
+                begun = _Begun(begun.first + begun.read)
+                rest = begun.add_some(rest, rows_per_chunk)
+    if begun.read:
+        yield begun.finished(digest)
 
 
 def without_rejected(all_chunks: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -44,7 +44,7 @@ def encode_chunks(job: Job) -> None:
             kept, vectors = _finite(chunk, encode(chunk.texts, progress=bar.update))
             bar.update(len(chunk.rejected))
             done = Done(
-                read=done.read + chunk.read, rows=done.rows + len(kept.texts),
+                read=done.read + chunk.read, rows=done.rows + len(kept.indices),
                 rejected=done.rejected + len(kept.rejected), sha256=chunk.sha256,
             )  # fmt: skip
             committer.add(bind(_pieces, job.format, kept, vectors, done))
@@ -66,7 +66,7 @@ def _all_chunks(job: Job) -> Iterator[Chunk]:
         Placed(written_name(source.name), "row" if source.format == "parquet" else "line", open_rows(source, columns))
         for source in job.sources
     )
-    all_chunks = chunks(placed, columns, job.options.chunk_rows)
+    all_chunks = chunks(placed, job.options.chunk_rows)
     return without_rejected(all_chunks) if job.strict else all_chunks
 
 
@@ -83,7 +83,6 @@ def _finite(chunk: Chunk, vectors: NDArray[np.float32]) -> tuple[Chunk, NDArray[
     kept = chunk._replace(
         indices=[chunk.indices[place] for place in good],
         ids=[chunk.ids[place] for place in good] if chunk.ids else [],
-        texts=[chunk.texts[place] for place in good],
         rejected=sorted(chunk.rejected + rejected, key=lambda row: row["index"]),
     )
     return kept, vectors[good]

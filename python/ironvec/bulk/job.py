@@ -69,8 +69,8 @@ def embed_files(
         input_format: "txt", "jsonl", "csv" or "parquet", for stdin (None: "txt") and files whose names do not say.
         prompt_name, prompt, batch_size: As in `Embedder.encode`.
         normalize: `normalize_embeddings` of `Embedder.encode`.
-        chunk_rows: Rows that are encoded by one call and committed at once; fewer where they are longer than 32 million
-            characters together. Memory grows with it, and so does what a kill costs.
+        chunk_rows: Rows that are encoded by one call and committed at once; fewer where they are longer than 32 MB
+            together. Memory grows with it, and so does what a kill costs.
         lists: The embeddings of a .parquet file as list<float>, for readers without fixed-size lists.
         strict: The first bad row ends the job. Otherwise bad rows (not UTF-8, not JSON, no such column, not a string)
             go to `OUTPUT.rejected.jsonl`, each with its place and the reason.

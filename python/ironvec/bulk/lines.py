@@ -21,20 +21,32 @@ class Readable(Protocol):
 
 def lines(file: Readable) -> Iterator[bytes | None]:
     """Lines without their "\\n", nor a byte order mark; None for one that is too long."""
+    for block in line_blocks(file):
+        if block is None:
+            yield None
+        else:
+            yield from block[:-1].split(b"\n")
+
+
+def line_blocks(file: Readable) -> Iterator[bytes | None]:
+    """The same, many at a time: whole lines, each with a "\\n", the last one too."""
     begun: list[bytes] = []
     size = 0
     for block in _blocks(file):
-        first, *others = block.split(b"\n")
-        size += len(first)
-        begun = [*begun, first] if size <= LONGEST else []
-        if not others:
+        end = block.find(b"\n") + 1
+        size += end or len(block)
+        if not end:
+            begun = [*begun, block] if size <= LONGEST else []
             continue
-        yield b"".join(begun) if size <= LONGEST else None
-        last = others.pop()
-        yield from others
-        begun, size = [last], len(last)
+        last = block.rfind(b"\n") + 1
+        if size - 1 > LONGEST:
+            yield None
+            begun, block, last = [], block[end:], last - end
+        if whole := b"".join([*begun, block[:last]]):
+            yield whole
+        begun, size = [block[last:]], len(block) - last
     if size:
-        yield b"".join(begun) if size <= LONGEST else None
+        yield b"".join([*begun, b"\n"]) if size <= LONGEST else None
 
 
 def _blocks(file: Readable) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from .. import __version__
 from ..arguments import batch_size_or_none, flag_or_none, positive_int
 from .facts import Advance, Facts, Hashed, model_files, read_facts, stat_facts
 from .inputs import STDIN, Source, written_name
-from .lines import lines
+from .lines import line_blocks
 from .parquet_rows import count_parquet_rows, parquet_rows
 from .refusal import Refused
 from .rows import READERS, Columns, Rows, csv_rows
@@ -95,7 +95,9 @@ def input_facts(source: Source, columns: Columns, earlier: Facts, advance: Advan
 
 def _count(file: Hashed, kind: str, columns: Columns) -> int:
     """How many rows the bar is to show. A .csv file has its header looked at; of others the lines are enough."""
-    return sum(1 for _ in (csv_rows(file, columns) if kind == "csv" else lines(file)))
+    if kind == "csv":
+        return sum(1 for _ in csv_rows(file, columns))
+    return sum(1 if block is None else block.count(b"\n") for block in line_blocks(file))
 
 
 def describe_job(

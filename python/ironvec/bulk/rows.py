@@ -1,4 +1,4 @@
-"""Lines of a .txt, .jsonl or .csv file in, rows out: a text with its id, or why there is none.
+"""Lines of a .txt, .jsonl or .csv file in, rows out: texts in UTF-8 with their ids, or why there is none.
 
 An empty line of a .txt file is an empty text; in .jsonl and .csv it is no row. Lines end with "\\n" or "\\r\\n".
 """
@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .lines import LONGEST, TOO_LONG, Readable, lines
+from .lines import LONGEST, TOO_LONG, Readable, line_blocks, lines
 from .refusal import Refused
 
 # How values are called in JSON.
@@ -33,17 +33,16 @@ class Columns(NamedTuple):
 
 
 class Row(NamedTuple):
-    number: int  # of the line where it begins, or of the row in a .parquet file; the first is 1
     id: str | None
-    text: str
+    text: bytes
 
 
 class BadRow(NamedTuple):
-    number: int
+    number: int  # of the line where it begins, or of the row in a .parquet file; the first is 1
     reason: str
 
 
-Rows = Iterator[Row | BadRow]
+Rows = Iterator[Row | list[bytes] | BadRow]  # a list: rows without ids that follow each other
 
 
 def checked(number: int, columns: Columns, text: object, identifier: object = None) -> Row | BadRow:
@@ -53,28 +52,32 @@ def checked(number: int, columns: Columns, text: object, identifier: object = No
     if not _is_unicode(text):
         return BadRow(number, f"{columns.text!r} holds half a surrogate pair, which is no character")
     if columns.id is None:
-        return Row(number, None, text)
+        return Row(None, text.encode())
     if isinstance(identifier, int) and not isinstance(identifier, bool):
-        return Row(number, str(identifier), text)
+        return Row(str(identifier), text.encode())
     if not isinstance(identifier, str):
         return BadRow(number, f"{columns.id!r} is {_kind(identifier)}, not a string or an integer")
     if not _is_unicode(identifier):
         return BadRow(number, f"{columns.id!r} holds half a surrogate pair, which is no character")
-    return Row(number, identifier, text)
+    return Row(identifier, text.encode())
 
 
 def text_rows(file: Readable, columns: Columns) -> Rows:
     """A row for each line."""
-    for number, line in enumerate(lines(file), 1):
-        if line is None:
+    number = 1
+    for block in line_blocks(file):
+        if block is None:
             yield BadRow(number, TOO_LONG)
+            number += 1
             continue
-        try:
-            text = line.removesuffix(b"\r").decode()
-        except UnicodeDecodeError as error:
-            yield BadRow(number, _not_utf8(error))
+        texts = block.replace(b"\r\n", b"\n")[:-1].split(b"\n")
+        if _not_utf8(block) is None:
+            yield texts
         else:
-            yield Row(number, None, text)
+            for place, text in enumerate(texts, number):
+                reason = _not_utf8(text)
+                yield Row(None, text) if reason is None else BadRow(place, reason)
+        number += len(texts)
 
 
 def json_rows(file: Readable, columns: Columns) -> Rows:
@@ -87,10 +90,10 @@ def json_rows(file: Readable, columns: Columns) -> Rows:
 
 
 def _json_row(number: int, line: bytes, columns: Columns) -> Row | BadRow:
+    if (reason := _not_utf8(line)) is not None:
+        return BadRow(number, reason)
     try:
         value = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        return BadRow(number, _not_utf8(error))
     except json.JSONDecodeError as error:
         return BadRow(number, f"not JSON: {error.msg}, at character {error.colno}")
     except (ValueError, RecursionError) as error:
@@ -143,7 +146,7 @@ def _csv_row(number: int, record: list[str], width: int, places: list[int], colu
     if len(record) != width:
         return BadRow(number, f"has {len(record)} fields, the header has {width}")
     text, *identifier = (record[place] for place in places)
-    return Row(number, identifier[0] if identifier else None, text)
+    return Row(identifier[0] if identifier else None, text.encode())
 
 
 def _place(header: list[str], column: str) -> int:
@@ -164,8 +167,13 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _not_utf8(error: UnicodeDecodeError) -> str:
-    return f"not UTF-8: {error.reason}, at byte {error.start + 1}"
+def _not_utf8(text: bytes) -> str | None:
+    """Why bytes are no text; None where they are."""
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: {error.reason}, at byte {error.start + 1}"
+    return None
 
 
 def _kind(value: object) -> str:
