@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from .gathering import Gatherer
+
 _Model = TypeVar("_Model", bound="LoadedModel")
 
 
@@ -29,7 +31,10 @@ class LoadedModel:
     """One checkpoint, loaded. Any number of threads may use it."""
 
     # Slots, so that setting what does not exist (`model.max_seq_length = 512`) is an error and not ignored.
-    __slots__ = ("__weakref__", "_arguments", "_loaded", "_model_id", "_native_arguments", "_on_truncate", "_prompts")
+    __slots__ = (
+        "__weakref__", "_arguments", "_gatherers", "_loaded", "_model_id", "_native_arguments", "_on_truncate",
+        "_prompts",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,6 +64,8 @@ class LoadedModel:
         maps_weights = flag_or_none("memory_map", memory_map)
         own_prompts = checked_prompts(prompts)
         self._on_truncate = on_truncate
+        # By process: what coroutines wait for (async_encoding.py).
+        self._gatherers: dict[int, Gatherer] = {}
         resolved = resolve(
             model, revision=revision, cache_dir=cache_dir, file_name=chosen_file, local_files_only=local_files_only,
             token=token,

@@ -1,0 +1,7 @@
+"""placeholder"""
+
+from .loaded_model import LoadedModel
+
+
+class SentenceTransformersNames(LoadedModel):
+    __slots__ = ()
