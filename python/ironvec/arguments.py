@@ -141,7 +141,9 @@ def check_other_keywords(function: str, keywords: dict[str, Any], provider: str)
             fits = value is None or (not isinstance(value, list) and str(value) in (provider, f"{provider}:0"))
             does = f"this Embedder runs on {provider!r}; choose with Embedder(..., provider=...)"
         elif name in ("pool", "chunk_size"):
-            fits, does = value is None, "one call already uses every core; there are no process pools"
+            # What start_multi_process_pool() gives has no processes.
+            fits = value is None or (name == "pool" and isinstance(value, Mapping) and value.get("processes") == [])
+            does = "one call already uses every core; there are no process pools"
         else:
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
         if not fits:

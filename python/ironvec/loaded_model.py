@@ -16,11 +16,10 @@ from .arguments import TextsLike, as_texts, flag_or_none, named, positive_int_or
 from .hub_cache import hub_cache
 from .prompts import Prompts, checked_prompts
 from .resolve import onnx_name, onnxruntime_dirs, resolve
-from .similarity import pair_scores, score_matrix
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from .gathering import Gatherer
 
@@ -126,35 +125,6 @@ class LoadedModel:
         rows, single = as_texts(texts)
         counts = self._native().count_tokens(rows)
         return counts.reshape(()) if single else counts
-
-    def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-        """Scores of every row of `a` against every row of `b`.
-
-        By the checkpoint's own function, cosine unless it says otherwise; distances are negated, so that more is
-        always more similar.
-
-        Args:
-            a: float array of shape (rows, dimension) or (dimension,).
-            b: the same, with the same dimension.
-
-        Returns:
-            float32, shape (rows of a, rows of b).
-
-        Raises:
-            ValueError: The dimensions differ, or an array has more than two axes.
-        """
-        return score_matrix(a, b, self._loaded[1].similarity_fn_name)
-
-    def similarity_pairwise(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-        """Scores of row i of `a` against row i of `b`, by the same function as `similarity`.
-
-        Returns:
-            float32, shape (rows,).
-
-        Raises:
-            ValueError: The shapes differ.
-        """
-        return pair_scores(a, b, self._loaded[1].similarity_fn_name)
 
     def export(
         self,

@@ -6,7 +6,7 @@ In: the keywords of `Embedder.encode`. Out: the rows to encode, a function that 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -43,8 +43,7 @@ class Prepared(NamedTuple):
         import torch
 
         tensor = torch.from_numpy(made)
-        asked: NDArray[Any] = list(tensor) if self.kind == "tensors" and not self.single else tensor
-        return asked
+        return cast("NDArray[Any]", list(tensor) if self.kind == "tensors" and not self.single else tensor)
 
 
 class PreparedEncoding(LoadedModel):
