@@ -3,10 +3,10 @@
     python benches/aencode.py [model] [--rounds 9] [--texts queries sentences paragraphs]
 
 In one process, in turns, each after a pause: the same 64 texts through `asyncio.gather(aencode(text), ...)`; by one
-thread, `encode(text)` after `encode(text)`; by `asyncio.to_thread(encode, text)`, whose pool has a few threads; by a pool
-of 64 threads. A ratio is the median over the rounds of their time / aencode's: above 1 aencode has more texts a second.
-Then each caller makes four calls, one when the last has come, so that nobody starts together; and one caller alone, whose
-call should cost little more than `encode`. Texts are sentences of the standard library's docstrings; lengths in tokens.
+thread, `encode(text)` after `encode(text)`; by `asyncio.to_thread(encode, text)`, whose pool has a few threads; by a
+pool of 64 threads. A ratio is the median over the rounds of their time / aencode's: above 1 aencode has more texts a
+second. "4 calls each": every caller makes its next call when the last has come. Then one caller alone, whose call
+should cost little more than `encode`. Texts are sentences of the standard library's docstrings; lengths in tokens.
 """
 
 import argparse

@@ -184,9 +184,12 @@ class LoadedModel:
             and in how many "partitions" (None with CUDA, which leaves nodes that compute shapes to the CPU); "buckets",
             the lengths that CoreML's rows are padded to (longer ones are a `ValueError`; empty where any length runs),
             and "open_buckets"; "cache_folder", which holds CoreML's weights and compiled models;
-            "available_providers"; "runtime_version", "runtime_library", "runtime_build" of ONNX Runtime.
+            "available_providers"; "runtime_version", "runtime_library", "runtime_build" of ONNX Runtime;
+            "runtime_packages", the installed packages that share its folder: more than one overwrite each other.
         """
-        return self._native().device_report()
+        from .runtime_packages import runtime_packages
+
+        return {**self._native().device_report(), "runtime_packages": runtime_packages()}
 
     @property
     def dimension(self) -> int:
@@ -267,7 +270,15 @@ def _load(arguments: dict[str, Any]) -> _core.Embedder:
     # ONNX Runtime's wheels report usage to their maker unless told otherwise before they are loaded, from a thread that
     # also keeps a forked child from ending. Who wants that sets the variable to 0.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    return _core.Embedder(**arguments)
+    try:
+        return _core.Embedder(**arguments)
+    except _core.ProviderError as error:
+        from .runtime_packages import advice
+
+        told = advice(arguments["provider"])
+        if told is None:
+            raise
+        raise _core.ProviderError(f"{error}. {told}") from error
 
 
 def _from_arguments(cls: type[_Model], model: str | os.PathLike[str], keywords: dict[str, Any]) -> _Model:
