@@ -12,7 +12,7 @@ UNIT_TESTS := cargo test --release --no-default-features --locked --lib
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick lint develop test-pythons test-floor wheel bench bench-peers bench-memory bench-qwen3 bench-coreml clean
+.PHONY: demo test quick lint develop test-pythons test-floor test-beside wheel bench bench-peers bench-memory bench-aencode bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -65,6 +65,10 @@ test-pythons: wheel
 test-floor: wheel
 	MODEL=$(MODEL) FLOOR=1 tests/on_pythons.sh dist/ironvec-*.whl
 
+# Beside fastembed and beside sentence-transformers, one environment each: PEERS=fastembed for that alone.
+test-beside: wheel
+	MODEL=$(MODEL) PYTHON=$(PYTHON) tests/beside.sh dist/ironvec-*.whl
+
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py
 	$(BIN)/python benches/tokenization.py
@@ -76,6 +80,10 @@ bench-peers: $(VENV)/.built
 
 bench-memory: $(VENV)/.built
 	$(BIN)/python benches/memory.py
+
+# 64 concurrent callers with one text each.
+bench-aencode: $(VENV)/.built
+	$(BIN)/python benches/aencode.py
 
 # Qwen3 at true size, random weights: QWEN3=folder made by benches/make_qwen3.py.
 bench-qwen3: $(VENV)/.built

@@ -5,8 +5,9 @@
 In one process, in turns, each after a pause: the same 64 texts through `asyncio.gather(aencode(text), ...)`; by one
 thread, `encode(text)` after `encode(text)`; by `asyncio.to_thread(encode, text)`, whose pool has a few threads; by a
 pool of 64 threads. A ratio is the median over the rounds of their time / aencode's: above 1 aencode has more texts a
-second. "4 calls each": every caller makes its next call when the last has come. Then one caller alone, whose call
-should cost little more than `encode`. Texts are sentences of the standard library's docstrings; lengths in tokens.
+second. "At once" is one call with all of them, as if somebody had gathered them. "4 calls each": every caller makes its
+next call when the last has come. Then one caller alone, whose call should cost little more than `encode`. Texts are
+sentences of the standard library's docstrings; lengths in tokens.
 """
 
 import argparse
@@ -57,6 +58,7 @@ def ways(model: Embedder, texts: list[str], loop: asyncio.AbstractEventLoop) -> 
     return {
         "aencode": lambda: loop.run_until_complete(gathered(model, texts)),
         f"aencode, {CALLS} calls each": lambda: loop.run_until_complete(in_a_row()),
+        "encode(texts), at once": lambda: model.encode(texts),
         "one thread": lambda: [model.encode(text) for text in texts],
         "asyncio.to_thread": lambda: loop.run_until_complete(to_threads()),
         f"{CALLERS} threads": lambda: list(pool.map(model.encode, texts)),

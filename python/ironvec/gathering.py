@@ -56,9 +56,9 @@ class Call:
         progress: Callable[[int], object] | None = None,
     ) -> None:
         """Calls of one `key` go together, and in parts; one without runs alone and whole, and is told its progress."""
-        self.rows, self.work, self.key, self.progress = rows, work, key, progress
         import asyncio  # here, since it is there wherever a coroutine runs, and dear where none does
 
+        self.rows, self.work, self.key, self.progress = rows, work, key, progress
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[NDArray[Any]] = self.loop.create_future()
         self.failed = False
