@@ -12,8 +12,8 @@ Out: each caller's own rows, in an array of its own. One thread does the work, a
   wait outside, in the order in which they came, whatever their options.
 - **Errors:** a `TypeError` or `ValueError` is about a text, so the calls of that batch run again, each alone, and only
   the one at fault fails. Any other reaches every caller of the batch.
-- **Who no longer waits** (cancelled, or its loop closed) has its rows dropped before they start; a run under way ends
-  early where none of its callers waits any more.
+- **Who no longer waits** (cancelled, or its loop closed) has its rows dropped before they start; a batch under way is
+  computed, a call that is computed whole ends with the run under way.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Work = Callable[..., "NDArray[Any]"]
 
 
 class NobodyWaits(Exception):
-    """Ends a run whose callers have all gone; none of them sees it."""
+    """Ends the work for a caller who has gone, and so does not see it."""
 
 
 class Call:
@@ -72,6 +72,13 @@ class Call:
     def gone(self) -> bool:
         """Nobody waits for it any more. Asked from another thread than the loop's, which may know a moment sooner."""
         return self.failed or self.future.cancelled() or self.loop.is_closed()
+
+    def heed(self, rows_done: int) -> None:
+        """Told between runs of a call that is computed whole: a batch of others is short."""
+        if self.gone():
+            raise NobodyWaits
+        if self.progress is not None:
+            self.progress(rows_done)
 
     def take(self, most: int) -> Part:
         start = self._rows_taken
@@ -193,17 +200,11 @@ class Gatherer:
 
 def _run(batch: list[Part]) -> None:
     """Computes a batch and tells its callers. What fails is theirs to see; nothing is raised."""
-
-    def heed(rows_done: int) -> None:
-        if all(part.call.gone() for part in batch):
-            raise NobodyWaits
-        for part in batch:
-            if part.call.progress is not None:
-                part.call.progress(rows_done)
-
     outcomes: list[tuple[Call, NDArray[Any] | BaseException]] = []
     try:
-        vectors = batch[0].call.work([row for part in batch for row in part.rows], progress=heed)
+        call = batch[0].call
+        heeding = {} if call.key is not None else {"progress": call.heed}
+        vectors = call.work([row for part in batch for row in part.rows], **heeding)
         end = 0
         for part in batch:
             start, end = end, end + len(part.rows)

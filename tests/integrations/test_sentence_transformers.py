@@ -160,9 +160,12 @@ def test_search_and_communities_take_the_vectors(ours, theirs, keywords):
     assert communities
 
 
-def test_hard_negatives_are_refused_by_torch(ours):
-    # docs/sentence_transformers.md says that this tool does not work: once it does, the table has to change.
+@pytest.mark.parametrize("options", [{}, {"use_multi_process": True}])
+def test_hard_negatives_are_mined(ours, theirs, options):
     datasets = pytest.importorskip("datasets")
     pairs = datasets.Dataset.from_dict({"query": TOPICS, "answer": TEXTS[:: len(TEXTS) // len(TOPICS)]})
-    with pytest.raises(AttributeError, match=r"'numpy\.ndarray' object has no attribute 'to'"):
-        util.mine_hard_negatives(pairs, ours, corpus=TEXTS, num_negatives=1, verbose=False)
+
+    def mined(model, **options):
+        return util.mine_hard_negatives(pairs, model, corpus=TEXTS, num_negatives=2, verbose=False, **options).to_dict()
+
+    assert mined(ours, **options) == mined(theirs)
