@@ -13,7 +13,7 @@ UNIT_TESTS := cargo test --release --no-default-features --locked --lib
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick lint develop test-pythons test-floor wheel wheel-free-threaded bench bench-peers bench-memory bench-qwen3 bench-coreml clean
+.PHONY: demo test quick lint develop test-pythons test-floor test-beside wheel wheel-free-threaded bench bench-peers bench-memory bench-aencode bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -72,6 +72,10 @@ test-pythons: wheel wheel-free-threaded
 test-floor: wheel
 	MODEL=$(MODEL) TESTS="$(TESTS)" FLOOR=1 tests/on_pythons.sh dist
 
+# Beside fastembed and beside sentence-transformers, one environment each: PEERS=fastembed for that alone.
+test-beside: wheel
+	MODEL=$(MODEL) PYTHON=$(PYTHON) tests/beside.sh dist/ironvec-*.whl
+
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py
 	$(BIN)/python benches/tokenization.py
@@ -83,6 +87,10 @@ bench-peers: $(VENV)/.built
 
 bench-memory: $(VENV)/.built
 	$(BIN)/python benches/memory.py
+
+# 64 concurrent callers with one text each.
+bench-aencode: $(VENV)/.built
+	$(BIN)/python benches/aencode.py
 
 # Qwen3 at true size, random weights: QWEN3=folder made by benches/make_qwen3.py.
 bench-qwen3: $(VENV)/.built

@@ -1,5 +1,6 @@
 """Prompts and the keywords of sentence-transformers: what is taken, what is refused."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +105,6 @@ def test_keywords_that_ask_for_what_it_does_are_accepted(model, rows):
 @pytest.mark.parametrize(
     ("keyword", "value", "message"),
     [
-        ("convert_to_numpy", False, "NumPy arrays are what it returns"),
-        ("convert_to_tensor", True, r"torch\.from_numpy"),
         ("output_value", "token_embeddings", "sentence_embedding"),
         ("output_value", None, "sentence_embedding"),
         ("device", "cuda:0", "runs on 'cpu'"),
@@ -117,6 +116,15 @@ def test_keywords_that_ask_for_what_it_does_are_accepted(model, rows):
 def test_keywords_that_ask_for_more_are_refused(model, keyword, value, message):
     with pytest.raises(ValueError, match=rf"encode\({keyword}=.*asks for what ironvec does not do: .*{message}"):
         model.encode(TEXTS, **{keyword: value})
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed: tests/integrations")
+@pytest.mark.parametrize("keyword", [{"convert_to_tensor": True}, {"convert_to_numpy": False}])
+def test_tensors_without_torch_are_an_error_before_the_work(model, keyword):
+    with pytest.raises(ImportError, match=r"encode\(convert_to_.*\) makes tensors of torch, which is not installed"):
+        model.encode(TEXTS, **keyword)
+    with pytest.raises(TypeError, match="convert_to_tensor is str; expected a bool"):
+        model.encode(TEXTS, convert_to_tensor="yes")
 
 
 def test_unknown_keywords_are_refused(model):

@@ -9,12 +9,16 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
 
 # What `texts` may be: one text, or any ordered iterable of them.
 TextsLike = str | Iterable[str]
+
+# The default of the first argument, which sentence-transformers' callers may also pass as `inputs=` or `sentences=`.
+BY_KEYWORD: Any = None
 
 _EXPECTED_TEXTS = "expected a str or a sequence of str"
 
@@ -111,14 +115,22 @@ def text_argument(function: str, texts: object, keywords: dict[str, Any]) -> obj
     return texts if given in ([], ["texts"]) else keywords.pop(given[0])
 
 
+def result_kind(function: str, keywords: dict[str, Any]) -> str:
+    """What sentence-transformers' keywords ask for, by name: "array", one "tensor", or a list of "tensors"."""
+    arrays = flag_or_none("convert_to_numpy", keywords.pop("convert_to_numpy", True)) is not False
+    tensor = flag_or_none("convert_to_tensor", keywords.pop("convert_to_tensor", False))
+    if arrays and not tensor:
+        return "array"
+    if find_spec("torch") is None:
+        asked = "convert_to_tensor=True" if tensor else "convert_to_numpy=False"
+        raise ImportError(f"{function}({asked}) makes tensors of torch, which is not installed: `pip install torch`")
+    return "tensor" if tensor else "tensors"
+
+
 def check_other_keywords(function: str, keywords: dict[str, Any], provider: str) -> None:
     """Accepts sentence-transformers' other keywords where they ask for what ironvec does."""
     for name, value in keywords.items():
-        if name == "convert_to_numpy":
-            fits, does = value is True, "NumPy arrays are what it returns; leave it at True"
-        elif name == "convert_to_tensor":
-            fits, does = value is False, "it returns NumPy arrays; use torch.from_numpy(...) on the result"
-        elif name == "output_value":
+        if name == "output_value":
             # Nothing but a str: an array would be compared item by item.
             fits, does = (
                 isinstance(value, str) and value == "sentence_embedding",
@@ -129,7 +141,9 @@ def check_other_keywords(function: str, keywords: dict[str, Any], provider: str)
             fits = value is None or (not isinstance(value, list) and str(value) in (provider, f"{provider}:0"))
             does = f"this Embedder runs on {provider!r}; choose with Embedder(..., provider=...)"
         elif name in ("pool", "chunk_size"):
-            fits, does = value is None, "one call already uses every core; there are no process pools"
+            # What start_multi_process_pool() gives has no processes.
+            fits = value is None or (name == "pool" and isinstance(value, Mapping) and value.get("processes") == [])
+            does = "one call already uses every core; there are no process pools"
         else:
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
         if not fits:

@@ -6,39 +6,24 @@ Rust (src/embedder.rs). Names and semantics follow sentence-transformers 6.2, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import arrow_encoding
-from .arguments import (
-    TextsLike,
-    as_texts,
-    batch_size_or_none,
-    check_other_keywords,
-    flag_or_none,
-    named,
-    positive_int,
-    positive_int_or_none,
-    refuse_other_than_texts,
-    text_argument,
-)
+from .arguments import BY_KEYWORD, TextsLike, positive_int, refuse_other_than_texts
+from .async_encoding import AsyncEncoding
 from .embed_texts import embed_texts
 from .encoded_chunks import encoded_chunks
-from .loaded_model import LoadedModel
 from .prompts import task_prompt
+from .sentence_transformers_names import SentenceTransformersNames
 from .text_bar import text_bar
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-# The default of the first argument, which sentence-transformers' callers may also pass as `inputs=` or `sentences=`.
-_BY_KEYWORD: Any = None
 
-
-class Embedder(LoadedModel):
+class Embedder(AsyncEncoding, SentenceTransformersNames):
     """A text embedding model, loaded and ready.
 
     Any number of threads may call one Embedder; the GIL is released while it computes, and Ctrl-C stops it within a
@@ -91,7 +76,7 @@ class Embedder(LoadedModel):
 
     def encode(
         self,
-        texts: TextsLike = _BY_KEYWORD,
+        texts: TextsLike = BY_KEYWORD,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
@@ -135,26 +120,17 @@ class Embedder(LoadedModel):
             ValueError: An unknown `prompt_name`, a text with lone surrogates, a wrong `out`, a keyword that asks for
                 what ironvec does not do; a cut text under `on_truncate="error"`.
         """
-        chosen = text_argument("encode", texts, other_keywords)
-        check_other_keywords("encode", other_keywords, self.provider)
-        rows, single = as_texts(chosen)
-        if out is not None and not isinstance(out, np.ndarray):
-            raise TypeError(f"out is {type(out).__name__}; expected a NumPy array")
-        vector_out = single and out is not None and out.ndim == 1
-        encode = self._encoder(
-            prompt_name, prompt, batch_size, precision, normalize_embeddings, truncate_dim, max_length
-        )
-        # A vector with an axis in front is a view of it: the native side fills the caller's own memory.
-        target = out[None, :] if out is not None and vector_out else out
-        with text_bar(show_progress_bar, len(rows)) as progress:
-            vectors = encode(rows, out=target, progress=progress)
-        if out is not None:
-            return out
-        return vectors[0] if single else vectors
+        call = self._prepare(
+            "encode", texts, other_keywords, out, prompt_name=prompt_name, prompt=prompt, batch_size=batch_size,
+            precision=precision, normalize_embeddings=normalize_embeddings, truncate_dim=truncate_dim,
+            max_length=max_length,
+        )  # fmt: skip
+        with text_bar(show_progress_bar, len(call.rows)) as progress:
+            return call.result(call.encode(call.rows, progress=progress))
 
     def encode_query(
         self,
-        texts: TextsLike = _BY_KEYWORD,
+        texts: TextsLike = BY_KEYWORD,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
@@ -186,7 +162,7 @@ class Embedder(LoadedModel):
 
     def encode_document(
         self,
-        texts: TextsLike = _BY_KEYWORD,
+        texts: TextsLike = BY_KEYWORD,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
@@ -272,25 +248,3 @@ class Embedder(LoadedModel):
             prompt_name, prompt, batch_size, precision, normalize_embeddings, truncate_dim, max_length
         )
         return encoded_chunks(source, rows_per_chunk, encode)
-
-    def _encoder(
-        self,
-        prompt_name: str | None,
-        prompt: str | None,
-        batch_size: int | None,
-        precision: str,
-        normalize_embeddings: bool | None,
-        truncate_dim: int | None,
-        max_length: int | None,
-    ) -> Callable[..., NDArray[Any]]:
-        """The native `encode` with checked arguments, ready for rows of texts."""
-        return partial(
-            self._encode_rows,
-            prompt=self._prompts.choose(prompt, prompt_name),
-            batch_size=batch_size_or_none(batch_size),
-            normalize=flag_or_none("normalize_embeddings", normalize_embeddings),
-            truncate_dim=positive_int_or_none("truncate_dim", truncate_dim),
-            max_length=positive_int_or_none("max_length", max_length),
-            precision="float32" if precision is None else named("precision", precision),
-            on_truncate=self._on_truncate,
-        )

@@ -16,11 +16,12 @@ from .arguments import TextsLike, as_texts, flag_or_none, named, positive_int_or
 from .hub_cache import hub_cache
 from .prompts import Prompts, checked_prompts
 from .resolve import onnx_name, onnxruntime_dirs, resolve
-from .similarity import pair_scores, score_matrix
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
+
+    from .gathering import Gatherer
 
     from .text_columns import TextColumns
 
@@ -31,7 +32,10 @@ class LoadedModel:
     """One checkpoint, loaded. Any number of threads may use it."""
 
     # Slots, so that setting what does not exist (`model.max_seq_length = 512`) is an error and not ignored.
-    __slots__ = ("__weakref__", "_arguments", "_loaded", "_model_id", "_native_arguments", "_on_truncate", "_prompts")
+    __slots__ = (
+        "__weakref__", "_arguments", "_gatherers", "_loaded", "_model_id", "_native_arguments", "_on_truncate",
+        "_prompts",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class LoadedModel:
         maps_weights = flag_or_none("memory_map", memory_map)
         own_prompts = checked_prompts(prompts)
         self._on_truncate = on_truncate
+        # By process: what coroutines wait for (async_encoding.py).
+        self._gatherers: dict[int, Gatherer] = {}
         resolved = resolve(
             model, revision=revision, cache_dir=cache_dir, file_name=chosen_file, local_files_only=local_files_only,
             token=token,
@@ -122,35 +128,6 @@ class LoadedModel:
         counts = self._native().count_tokens(rows)
         return counts.reshape(()) if single else counts
 
-    def similarity(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-        """Scores of every row of `a` against every row of `b`.
-
-        By the checkpoint's own function, cosine unless it says otherwise; distances are negated, so that more is
-        always more similar.
-
-        Args:
-            a: float array of shape (rows, dimension) or (dimension,).
-            b: the same, with the same dimension.
-
-        Returns:
-            float32, shape (rows of a, rows of b).
-
-        Raises:
-            ValueError: The dimensions differ, or an array has more than two axes.
-        """
-        return score_matrix(a, b, self._loaded[1].similarity_fn_name)
-
-    def similarity_pairwise(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
-        """Scores of row i of `a` against row i of `b`, by the same function as `similarity`.
-
-        Returns:
-            float32, shape (rows,).
-
-        Raises:
-            ValueError: The shapes differ.
-        """
-        return pair_scores(a, b, self._loaded[1].similarity_fn_name)
-
     def export(
         self,
         path: str | os.PathLike[str],
@@ -209,9 +186,12 @@ class LoadedModel:
             and in how many "partitions" (None with CUDA, which leaves nodes that compute shapes to the CPU); "buckets",
             the lengths that CoreML's rows are padded to (longer ones are a `ValueError`; empty where any length runs),
             and "open_buckets"; "cache_folder", which holds CoreML's weights and compiled models;
-            "available_providers"; "runtime_version", "runtime_library", "runtime_build" of ONNX Runtime.
+            "available_providers"; "runtime_version", "runtime_library", "runtime_build" of ONNX Runtime;
+            "runtime_packages", the installed packages that share its folder: more than one overwrite each other.
         """
-        return self._native().device_report()
+        from .runtime_packages import runtime_packages
+
+        return {**self._native().device_report(), "runtime_packages": runtime_packages()}
 
     @property
     def dimension(self) -> int:
@@ -292,7 +272,15 @@ def _load(arguments: dict[str, Any]) -> _core.Embedder:
     # ONNX Runtime's wheels report usage to their maker unless told otherwise before they are loaded, from a thread that
     # also keeps a forked child from ending. Who wants that sets the variable to 0.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    return _core.Embedder(**arguments)
+    try:
+        return _core.Embedder(**arguments)
+    except _core.ProviderError as error:
+        from .runtime_packages import advice
+
+        told = advice(arguments["provider"])
+        if told is None:
+            raise
+        raise _core.ProviderError(f"{error}. {told}") from error
 
 
 def _from_arguments(cls: type[_Model], model: str | os.PathLike[str], keywords: dict[str, Any]) -> _Model:
