@@ -88,14 +88,17 @@ def embed_udf(
     return embed
 
 
+def assigned_cpus() -> int | None:
+    """The CPUs of this process's task; None outside of one."""
+    task = TaskContext.get()
+    return None if task is None else int(task.cpus())
+
+
 def _predictor(
     model: str, threads: int | None, model_arguments: dict[str, Any], call: dict[str, Any]
 ) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
     """What a Python worker keeps: a model, and texts to rows; a null's are zeros."""
-    task = TaskContext.get()
-    embedder = Embedder(
-        model, threads=task.cpus() if threads is None and task is not None else threads, **model_arguments
-    )
+    embedder = Embedder(model, threads=assigned_cpus() if threads is None else threads, **model_arguments)
 
     def predict(texts: NDArray[Any]) -> NDArray[np.float32]:
         # pandas has None or NaN for a null, as its version and the column go.
