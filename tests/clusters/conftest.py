@@ -17,9 +17,16 @@ def ray_address() -> Iterator[str]:
     """A Ray of four CPUs, whatever the machine has; this process is connected to it."""
     import ray
 
-    context = ray.init(
-        "local", num_cpus=CPUS, include_dashboard=False, logging_level="ERROR", _node_ip_address="127.0.0.1"
-    )
+    for attempt in range(4):
+        try:
+            context = ray.init(
+                "local", num_cpus=CPUS, include_dashboard=False, logging_level="ERROR", _node_ip_address="127.0.0.1"
+            )
+            break
+        except Exception:  # on a busy machine: its nodes are given 30 s to appear
+            ray.shutdown()
+            if attempt == 3:
+                raise
     yield context.address_info["gcs_address"]
     ray.shutdown()
 

@@ -29,6 +29,8 @@ examples:
       --text-column body --id-column id
   zcat huge.jsonl.gz | ironvec embed - --format jsonl -o vectors.npy \\
       --model e5-small
+  RAY_ADDRESS=auto ironvec embed data/ -o vectors.npy --model minilm \\
+      --threads 8 --engine ray --workers 4
 
 restart:
   What is done is kept in OUTPUT.partial, whole chunks at a time. After a kill,
