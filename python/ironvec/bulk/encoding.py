@@ -7,6 +7,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial as bind
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,8 @@ if TYPE_CHECKING:
 
 def encode_chunks(job: Job) -> None:
     """Returns when every row is committed."""
-    partial, options, done = job.partial, job.options, job.partial.done
+    partial, done = job.partial, job.partial.done
     partial.open({**job.format.starts, "rejected.jsonl": b""})
-    encode = job.model._encoder(
-        None, options.prompt or "", options.batch_size, "float32", options.normalize, None, None
-    )
     total = _total_rows(job)
     if total is not None:
         _warn_of_room(job, total - done.read)
@@ -39,9 +37,10 @@ def encode_chunks(job: Job) -> None:
         read_ahead(not_done(_all_chunks(job), done)) as ahead,
         job.bars(total, "Embedding", "row", done.read) as bar,
         Committer(partial) as committer,
+        closing(job.engine(job, ahead, bar.update)) as encoded,
     ):
-        for chunk in ahead:
-            kept, vectors = _finite(chunk, encode(chunk.texts, progress=bar.update))
+        for chunk, all_vectors in encoded:
+            kept, vectors = _finite(chunk, all_vectors)
             bar.update(len(chunk.rejected))
             done = Done(
                 read=done.read + chunk.read, rows=done.rows + len(kept.indices),

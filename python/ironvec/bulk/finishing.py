@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from .engines import Engine
 from .inputs import Source
 from .options import Options
 from .outputs import IDS, MANIFEST, REJECTED, Output
@@ -34,6 +35,7 @@ class Job(NamedTuple):
     partial: Partial
     strict: bool
     bars: Callable[..., AbstractContextManager[Bar]]
+    engine: Engine
 
 
 class Summary(NamedTuple):

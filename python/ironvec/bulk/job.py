@@ -14,6 +14,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from .encoding import check_stream, encode_chunks
+from .engines import engine_named
 from .facts import differences
 from .finishing import Job, Summary, publish, summary_of
 from .inputs import find_sources
@@ -46,6 +47,8 @@ def embed_files(
     lists: bool = False,
     strict: bool = False,
     overwrite: bool = False,
+    engine: str | None = None,
+    workers: int | None = None,
     show_progress_bar: bool | None = None,
     **model_arguments: Any,
 ) -> Summary:
@@ -76,6 +79,11 @@ def embed_files(
             go to `OUTPUT.rejected.jsonl`, each with its place and the reason.
         overwrite: Replaces an output that is there, when the new one is done, and begins anew where another job's
             `OUTPUT.partial` is.
+        engine: "ray" encodes on actors of a Ray cluster (`pip install 'ironvec[ray]'`), the one that this process is
+            connected to, that `RAY_ADDRESS` names, or one started on this machine. Rows are read and written here. The
+            bytes are those of this process alone, with as many `threads`; each may go on with what the other began.
+            None: this process.
+        workers: Actors, each with a model of its own on `threads` CPUs. None: as many as the cluster has room for.
         show_progress_bar: True shows bars on stderr.
         **model_arguments: `Embedder`'s keywords: provider, dtype, threads, max_length, truncate_dim and so on.
 
@@ -87,7 +95,8 @@ def embed_files(
             read as what it should be. A `ValueError`.
         RowRejected: A bad row, with `strict`.
         FileNotFoundError: No such input, or model.
-        OSError: The disk is full, or cannot be written; what was committed stays.
+        OSError: The disk is full, or cannot be written; what was committed stays. `ChildProcessError`: a chunk's
+            worker has died again and again.
         ModelError, ProviderError, ValueError, TypeError: As `Embedder` and its `encode` raise them.
     """
     names = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
@@ -103,15 +112,16 @@ def embed_files(
             normalize=normalize, batch_size=batch_size, chunk_rows=chunk_rows, lists=lists,
         )  # fmt: skip
         bar = shown_bar if show_progress_bar else no_bar
-        job = Job(embedder, options, sources, path, form, partial, strict, bar)
-        if (finished := _prepare(job, overwrite)) is not None:
-            return finished
-        before, started = partial.done.read, time.monotonic()
-        if partial.done.complete:
-            check_stream(job, partial.done)
-        else:
-            encode_chunks(job)
-        seconds = time.monotonic() - started
+        with engine_named(engine, workers, embedder) as encode:
+            job = Job(embedder, options, sources, path, form, partial, strict, bar, encode)
+            if (finished := _prepare(job, overwrite)) is not None:
+                return finished
+            before, started = partial.done.read, time.monotonic()
+            if partial.done.complete:
+                check_stream(job, partial.done)
+            else:
+                encode_chunks(job)
+            seconds = time.monotonic() - started
         publish(job)
         return summary_of(job, partial.done, before, seconds)
 

@@ -104,12 +104,10 @@ def describe_job(
     model: Embedder, options: Options, sources: Sequence[Source], kind: str, earlier: dict[str, Any], advance: Advance
 ) -> dict[str, Any]:
     """Everything that the output's bytes depend on, as JSON."""
-    known_model = earlier.get("model", {})
     known_inputs = {facts["name"]: facts for facts in earlier.get("inputs", ())}
-    report = model.device_report()
-    arguments = model._native_arguments
+    model_facts, model_options = describe_model(model, earlier.get("model", {}), advance)
     return {
-        "model": {name: read_facts(path, known_model.get(name, {}), advance) for name, path in _files(model).items()},
+        "model": model_facts,
         "inputs": [
             input_facts(source, options.columns, known_inputs.get(written_name(source.name), {}), advance)
             for source in sources
@@ -118,12 +116,23 @@ def describe_job(
             "output": kind,
             **asdict(options),
             "formats": sorted({source.format for source in sources}),
+            **model_options,
+        },
+    }
+
+
+def describe_model(model: Embedder, earlier: Facts, advance: Advance) -> tuple[dict[str, Facts], dict[str, Any]]:
+    """What the bits of vectors depend on beside texts and options: the model's files, how and by what it is run."""
+    report, arguments = model.device_report(), model._native_arguments
+    return (
+        {name: read_facts(path, earlier.get(name, {}), advance) for name, path in _files(model).items()},
+        {
             **{name: arguments[name] for name in ("max_length", "truncate_dim", "memory", "file_name")},
             **{name: report[name] for name in ("provider", "dtype", "threads", "kernels")},
             "onnxruntime": report["runtime_version"],
             "ironvec": __version__,
         },
-    }
+    )
 
 
 def bytes_to_read(model: Embedder, sources: Sequence[Source]) -> int:

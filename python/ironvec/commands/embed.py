@@ -29,6 +29,8 @@ examples:
       --text-column body --id-column id
   zcat huge.jsonl.gz | ironvec embed - --format jsonl -o vectors.npy \\
       --model e5-small
+  RAY_ADDRESS=auto ironvec embed data/ -o vectors.npy --model minilm \\
+      --threads 8 --engine ray --workers 4
 
 restart:
   What is done is kept in OUTPUT.partial, whole chunks at a time. After a kill,
@@ -80,6 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, metavar="N", help="CPU threads (default: all)")
     add("--batch-size", type=int, metavar="N", help="most rows of a batch (default: by their length)")
     add("--chunk-rows", type=int, metavar="N", help="rows that are committed at once (default: 4096)")
+    add("--engine", metavar="NAME", help="ray: encode on the workers of a Ray cluster, to the same bytes")
+    add("--workers", type=int, metavar="N", help="of the engine, each with --threads CPUs (default: all that fit)")
     add("--json", action="store_true", help="print the summary as JSON")
     add("--no-progress", action="store_true", help="no bar; without a terminal there is none")
 
@@ -135,7 +139,8 @@ def _embed(options: argparse.Namespace) -> Summary:
         text_column=options.text_column, id_column=options.id_column, input_format=options.format,
         prompt_name=options.prompt_name, prompt=options.prompt, normalize=options.normalize,
         batch_size=options.batch_size, chunk_rows=CHUNK_ROWS if options.chunk_rows is None else options.chunk_rows,
-        lists=options.lists, strict=options.strict, overwrite=options.overwrite,
+        lists=options.lists, strict=options.strict, overwrite=options.overwrite, engine=options.engine,
+        workers=options.workers,
         show_progress_bar=not options.no_progress and sys.stderr is not None and sys.stderr.isatty(),
         provider=options.provider, dtype=options.dtype, threads=options.threads, max_length=options.max_length,
         truncate_dim=options.truncate_dim,
