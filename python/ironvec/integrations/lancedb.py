@@ -61,5 +61,5 @@ class IronvecEmbeddings(TextEmbeddingFunction):
         return [None if text is None else next(vectors) for text in rows]
 
     def __hash__(self) -> int:
-        # LanceDB's hashes the fields, which a dict cannot take part in.
-        return hash(self._model)
+        # LanceDB's own hashes every field, and a dict has no hash.
+        return hash(self.model)
