@@ -47,7 +47,8 @@ def test_tasks_score_as_with_sentence_transformers(encoder, sentence_transformer
 def test_the_protocol(encoder, folder, expected):
     assert isinstance(encoder, EncoderProtocol)
     meta = encoder.mteb_model_meta
-    assert (meta.name, meta.embed_dim, meta.max_tokens) == ("ironvec/tiny", 32, 64)
+    name = "ironvec/" + folder.strip("/").replace("/", "__")
+    assert (meta.name, meta.embed_dim, meta.max_tokens) == (name, 32, 64)
     metadata = mocks.MockSTSTask().metadata
     batches = [{"text": expected.texts[:3]}, {"text": expected.texts[3:]}]
     asked = {"task_metadata": metadata, "hf_split": "test", "hf_subset": "default"}

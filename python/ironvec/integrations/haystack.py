@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .named_model import ModelLike, NamedModel, encode_async, needs
 
 with needs("haystack-ai"):
     from haystack import Document, component, default_to_dict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @component
@@ -36,11 +39,11 @@ class IronvecTextEmbedder:
 
     @component.output_types(embedding=list[float])
     def run(self, text: str) -> dict[str, Any]:
-        return {"embedding": self._model.load().encode_query(_one_text(text)).tolist()}
+        return {"embedding": self._model.load().encode_query(_checked(text)).tolist()}
 
     @component.output_types(embedding=list[float])
     async def run_async(self, text: str) -> dict[str, Any]:
-        return {"embedding": (await encode_async(self._model.load(), "query", _one_text(text))).tolist()}
+        return {"embedding": (await encode_async(self._model.load(), "query", _checked(text))).tolist()}
 
 
 @component
@@ -61,43 +64,42 @@ class IronvecDocumentEmbedder:
         embedding_separator: str = "\n",
     ) -> None:
         self._model = NamedModel(model, options)
-        self._embedded: dict[str, Any] = {
-            "meta_fields_to_embed": list(meta_fields_to_embed or []), "embedding_separator": embedding_separator,
-        }  # fmt: skip
+        self._fields, self._separator = list(meta_fields_to_embed or []), embedding_separator
 
     def to_dict(self) -> dict[str, Any]:
-        return default_to_dict(self, model=self._model.name, options=self._model.options, **self._embedded)
+        kept = {"meta_fields_to_embed": self._fields, "embedding_separator": self._separator}
+        return default_to_dict(self, model=self._model.name, options=self._model.options, **kept)
 
     def warm_up(self) -> None:
         self._model.load()
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
-        return _with_vectors(documents, self._model.load().encode_document(self._texts(documents)))
+        return _embedded(documents, self._model.load().encode_document(self._texts(documents)))
 
     @component.output_types(documents=list[Document])
     async def run_async(self, documents: list[Document]) -> dict[str, Any]:
-        return _with_vectors(documents, await encode_async(self._model.load(), "document", self._texts(documents)))
+        return _embedded(documents, await encode_async(self._model.load(), "document", self._texts(documents)))
 
-    def _texts(self, documents: list[Document]) -> list[str]:
+    def _texts(self, documents: object) -> list[str]:
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
             raise TypeError("documents is not a list of Document; IronvecTextEmbedder embeds a str")
-        fields, separator = self._embedded["meta_fields_to_embed"], self._embedded["embedding_separator"]
         return [
-            separator.join(
-                [*(str(document.meta[field]) for field in fields if document.meta.get(field) is not None),
-                 document.content or ""]
-            )
+            self._separator.join([*_values(document.meta, self._fields), document.content or ""])
             for document in documents
-        ]  # fmt: skip
+        ]
 
 
-def _one_text(text: object) -> str:
+def _checked(text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"text is {type(text).__name__}, not str; IronvecDocumentEmbedder embeds documents")
     return text
 
 
-def _with_vectors(documents: list[Document], vectors: Any) -> dict[str, Any]:
+def _values(meta: Mapping[str, Any], fields: list[str]) -> list[str]:
+    return [str(meta[field]) for field in fields if meta.get(field) is not None]
+
+
+def _embedded(documents: list[Document], vectors: NDArray[Any]) -> dict[str, Any]:
     rows = zip(documents, vectors.tolist(), strict=True)
     return {"documents": [replace(document, embedding=vector) for document, vector in rows]}

@@ -46,8 +46,8 @@ class IronvecEncoder(AbsEncoder):
         chosen = {**(options or {}), **{name: value for name, value in asked.items() if value is not None}}
         named = NamedModel(model_name, chosen)
         self.model = named.load()
-        # mteb files results under "organization/name".
-        name = named.name if named.name.count("/") == 1 else f"ironvec/{os.path.basename(named.name)}"
+        # mteb files results under "organization/name", and takes those that it finds there for this model's.
+        name = "ironvec/" + named.name.replace(os.sep, "/").strip("/").replace("/", "__")
         self.mteb_model_meta = ModelMeta.create_empty(
             overwrites={
                 "name": name, "revision": revision, "framework": ["ONNX"], "embed_dim": self.model.dimension,
