@@ -66,7 +66,7 @@ wheel-free-threaded: $(VENV)/.venv
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --locked --quiet --out dist \
 			--interpreter "$(FREE_THREADED)"; fi
 
-# The wheels, tested on every CPython from 3.10 to 3.14, and 3.14t, that the machine has; TESTS="not slow" for the quick part.
+# The wheels, tested on each CPython of 3.10 to 3.14 and 3.14t that the machine has; TESTS="not slow": the quick part.
 test-pythons: wheel wheel-free-threaded
 	MODEL=$(MODEL) TESTS="$(TESTS)" tests/on_pythons.sh dist
 

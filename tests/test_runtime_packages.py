@@ -69,4 +69,10 @@ def test_a_runtime_without_its_files_says_how_to_bring_them_back(folder, tmp_pat
 
 def test_a_library_that_was_named_is_not_a_packages(monkeypatch):
     monkeypatch.setenv("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so")
-    assert advice("cpu") is advice("cuda") is None
+    assert advice("cuda", "provider is not available") is None
+    assert advice("cpu", "ONNX Runtime cannot be used") is None
+
+
+def test_packages_are_not_blamed_for_what_no_package_brings(folder, installed):
+    with pytest.raises(ProviderError, match=r"^provider \"coreml\" is not available; available: \"auto\", \"cpu\"$"):
+        Embedder(folder, provider="coreml")

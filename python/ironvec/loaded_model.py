@@ -276,7 +276,7 @@ def _load(arguments: dict[str, Any]) -> _core.Embedder:
     except _core.ProviderError as error:
         from .runtime_packages import advice
 
-        told = advice(arguments["provider"])
+        told = advice(arguments["provider"], str(error))
         if told is None:
             raise
         raise _core.ProviderError(f"{error}. {told}") from error

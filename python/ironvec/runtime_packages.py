@@ -26,23 +26,23 @@ def runtime_packages() -> list[str]:
     return [f"{name}=={version}" for name, version in sorted(found)]
 
 
-def advice(provider: str) -> str | None:
-    """What to install where the runtime or a provider cannot be used; None where packages are not the reason."""
+def advice(provider: str, problem: str) -> str | None:
+    """What to install where the runtime or a provider has a problem; None where packages are not the reason."""
     if os.environ.get("ORT_DYLIB_PATH"):
         return None
     match runtime_packages():
-        case []:
-            return None
-        case [package] if provider == "cuda" and package.startswith("onnxruntime=="):
+        case [package] if provider == "cuda" and package.startswith("onnxruntime==") and "not available" in problem:
             return (
                 f"Installed is {package}, which is for the CPU: `pip uninstall onnxruntime`, then `pip install "
                 "onnxruntime-gpu`"
             )
-        case [package]:
+        case [package] if problem.startswith("ONNX Runtime cannot be used"):
             return (
                 f"Installed is {package}; if another package of the same folder has taken files of it away, `pip "
                 f"install --force-reinstall --no-deps {package}` brings them back"
             )
+        case [] | [_]:
+            return None
         case several:
             names = " ".join(package.partition("==")[0] for package in several)
             return (
