@@ -20,8 +20,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from .embedder import Embedder
 
 try:
@@ -64,7 +62,7 @@ class EmbedTexts:
     ) -> None:
         self._model = Embedder(model, threads=assigned_cpus() if threads is None else threads, **model_arguments)
         self._columns = (text_column, embedding_column)
-        self._call = {
+        self._call: dict[str, Any] = {
             "prompt_name": prompt_name, "prompt": prompt, "batch_size": batch_size,
             "normalize_embeddings": normalize_embeddings,
         }  # fmt: skip
@@ -84,7 +82,7 @@ class EmbedTexts:
             raise ValueError(f"{there.count(text_column)} columns {text_column!r}; there are: {', '.join(there)}")
         if embedding_column in there:
             raise ValueError(f"a column {embedding_column!r} is there already; embedding_column= names another one")
-        return table.append_column(embedding_column, _vectors(self._model, table.column(text_column), self._call))
+        return table.append_column(embedding_column, self._model.encode_arrow(table.column(text_column), **self._call))
 
 
 def assigned_cpus() -> int:
@@ -112,15 +110,3 @@ def started_ray() -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _vectors(model: Embedder, texts: pyarrow.ChunkedArray, call: dict[str, Any]) -> pyarrow.FixedSizeListArray:
-    """A vector for each text, a null for each null, over NumPy's own memory."""
-    vectors = model.encode(texts.drop_null().to_pylist(), **call)
-    nulls = None
-    if texts.null_count:
-        valid = texts.is_valid().to_numpy()
-        spread = np.zeros((len(texts), model.dimension), np.float32)
-        spread[valid] = vectors
-        vectors, nulls = spread, pyarrow.array(~valid)
-    return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.reshape(-1)), model.dimension, mask=nulls)

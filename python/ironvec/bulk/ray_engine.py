@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..embedder import Embedder
+    from ..text_columns import TextColumns
     from .finishing import Job
 
 # One is encoded while the next one is on its way.
@@ -118,6 +119,6 @@ class _Worker:
             raise Refused(f"a worker on {node} would make other vectors than where the job was begun:\n{lines}")
         return encoder(model, self._options)
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+    def encode(self, texts: list[str] | TextColumns) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = self._encode(texts)
         return vectors

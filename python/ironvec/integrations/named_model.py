@@ -7,7 +7,6 @@ hold, and `token`.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
@@ -101,7 +100,7 @@ def _as_json(name: str, options: dict[str, Any]) -> str:
 
 async def encode_async(model: Embedder, role: str, texts: str | list[str]) -> NDArray[Any]:
     """`encode_query` or `encode_document`, by `role` ("query" or "document"), off the event loop."""
-    return await asyncio.to_thread(model.encode_query if role == "query" else model.encode_document, texts)
+    return await (model.aencode_query if role == "query" else model.aencode_document)(texts)
 
 
 @contextmanager
