@@ -91,7 +91,7 @@ impl<'a> Column<'a> {
     }
 
     fn is_there(&self, place: usize) -> bool {
-        self.validity.is_none_or(|bits| bits.get(place / 8).is_some_and(|byte| byte >> (place % 8) & 1 == 1))
+        self.validity.is_none_or(|bits| bits.get(place / 8).is_some_and(|byte| (byte >> (place % 8)) & 1 == 1))
     }
 
     fn text(&self, index: usize, begin: usize, end: usize) -> Result<&'a str> {
