@@ -39,7 +39,7 @@ class EmbedTexts:
         text_column: Strings. A null has a null for its vector.
         embedding_column: What the vectors' column is called: fixed_size_list<float>[dimension].
         prompt_name, prompt, batch_size, normalize_embeddings: As in `Embedder.encode`.
-        threads: CPU threads. None: the CPUs that Ray has assigned to the actor (`num_cpus`), at least 1.
+        threads: CPU threads. None: the actor's `num_cpus`, at least 1.
         **model_arguments: `Embedder`'s other keywords. `memory="low"` leaves the weights in their file, whose pages all
             actors of a node share; by default each holds its own, packed.
 
@@ -85,9 +85,12 @@ class EmbedTexts:
         return table.append_column(embedding_column, self._model.encode_arrow(table.column(text_column), **self._call))
 
 
-def assigned_cpus() -> int:
-    """The CPUs that this task or actor may use; 1 where it has a part of one."""
-    return max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
+def assigned_cpus() -> int | None:
+    """The CPUs that Ray has assigned to this actor, 1 where it has a part of one; None outside of an actor."""
+    context = ray.get_runtime_context()
+    if context.get_actor_id() is None:
+        return None
+    return max(1, int(context.get_assigned_resources().get("CPU", 1)))
 
 
 @contextmanager

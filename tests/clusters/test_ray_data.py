@@ -40,11 +40,10 @@ def by_value():
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def embedded(table: pyarrow.Table, kind: type = Told, *, workers: int = 2, num_cpus: int = CPUS_EACH, **options):
-    keywords = {name: options.pop(name) for name in list(options) if name != "runtime_env"}
+def embedded(table: pyarrow.Table, kind: type = Told, *, workers: int = 2, num_cpus: int = CPUS_EACH, **keywords):
     return ray.data.from_arrow(table).map_batches(
         kind, fn_constructor_kwargs=keywords, compute=ray.data.ActorPoolStrategy(size=workers), num_cpus=num_cpus,
-        batch_size=100, batch_format="pyarrow", **options,
+        batch_size=100, batch_format="pyarrow",
     )  # fmt: skip
 
 
@@ -113,13 +112,25 @@ def test_batches_without_texts(ray_address, folder):
     assert embed(pyarrow.table({"text": pyarrow.nulls(2)}))["embedding"].to_pylist() == [None, None]
 
 
+class Opened:
+    """An actor that opens the model, whether Ray Data would have given it rows or not."""
+
+    def __init__(self, model: str) -> None:
+        self._embed = EmbedTexts(model)
+
+    def rows(self, table: pyarrow.Table) -> tuple[int, int]:
+        return os.getpid(), self._embed(table).num_rows
+
+
 def test_actors_of_a_node_fetch_the_weights_once(ray_address, folder, tmp_path):
     hub = HubServer({"some/model": Repository(folder)})
+    place = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     try:
-        place = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-        table = pyarrow.table({"text": texts(1_000)})
-        made = embedded(table, model="some/model", runtime_env={"env_vars": place}).take_all()
-        assert len({row["process"] for row in made}) == 2
+        kind = ray.remote(num_cpus=1, runtime_env={"env_vars": place})(Opened)
+        actors = [kind.remote("some/model") for _ in range(2)]
+        first, second = ray.get([actor.rows.remote(pyarrow.table({"text": ["a"]})) for actor in actors])
+        assert first[0] != second[0]
+        assert (first[1], second[1]) == (1, 1)
         fetched = [path for method, path in hub.requests if method == "GET" and path.endswith("model.safetensors")]
         assert len(fetched) == 1
     finally:
