@@ -15,7 +15,7 @@ UNIT_TESTS := cargo test --release --no-default-features --locked --lib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test quick lint develop test-pythons test-floor test-beside test-clusters test-integrations wheel \
-	wheel-free-threaded bench bench-peers bench-memory bench-aencode bench-qwen3 bench-coreml clean
+	wheel-free-threaded bench bench-peers bench-memory bench-aencode bench-clusters bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
 	@$(BIN)/ironvec demo
@@ -126,6 +126,10 @@ bench-qwen3: $(VENV)/.built
 # The CoreML flavour against the CPU's, both on the CPU: MiniLM, or MODEL_FOLDER=folder BUCKETS="128 512".
 bench-coreml: $(VENV)/.built $(VENV)/.tools
 	$(BIN)/python benches/coreml.py $(or $(MODEL_FOLDER),minilm) $(if $(BUCKETS),--buckets $(BUCKETS))
+
+# One process, one worker, two workers: CLUSTER="--rounds 9" and so on, see benches/clusters.py.
+bench-clusters: $(CLUSTERS)/.ready
+	$(CLUSTERS)/bin/python benches/clusters.py $(CLUSTER)
 
 clean:
 	rm -rf $(VENV) .venvs .bench dist target

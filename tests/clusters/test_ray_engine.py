@@ -87,6 +87,7 @@ def test_a_killed_worker_leaves_the_same_bytes(job, ray_address, tmp_path):
     printed, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1, errors
     assert f"{len(BAD)} rows rejected" in printed
+    assert "(raylet)" not in printed, "stdout is the command's own"
     assert left_behind(output) == job.expected
     assert len(job.expected[".rejected.jsonl"].splitlines()) == len(BAD)
     assert actors_gone()

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import warnings
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from ..plain_text import counted
@@ -96,7 +97,8 @@ def run(options: argparse.Namespace) -> int:
     from ..bulk.stopping import GO_ON, Stopped, stopping
 
     try:
-        with stopping(), warnings.catch_warnings():
+        # Ray tells of workers on stdout, which is the summary's.
+        with stopping(), warnings.catch_warnings(), redirect_stdout(sys.stderr):
             warnings.showwarning = lambda message, *_, **__: _say(f"ironvec: warning: {message}")
             summary = _embed(options)
     except Stopped as stop:

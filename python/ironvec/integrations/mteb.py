@@ -79,8 +79,8 @@ class IronvecEncoder(AbsEncoder):
         return self._as_tensor(self.model.similarity_pairwise(embeddings1, embeddings2))
 
     @staticmethod
-    def _as_tensor(scores: NDArray[Any]) -> Any:
+    def _as_tensor(scores: Any) -> Any:
         # The protocol's word, and more than a word: the summarization evaluator takes float() of a (1, 1) score.
         import torch
 
-        return torch.from_numpy(scores)
+        return torch.as_tensor(scores)
