@@ -149,9 +149,12 @@ mod tests {
         assert_eq!(read(&nulls).unwrap(), [(10, "a")]);
     }
 
+    /// Bytes, offsets, the first row, rows, and what is said of them.
+    type Broken<'a> = (&'a [u8], &'a [i32], usize, usize, &'a str);
+
     #[test]
     fn what_lies_is_refused() {
-        let cases: [(&[u8], &[i32], usize, usize, &str); 9] = [
+        let cases: [Broken<'_>; 9] = [
             (b"ab", &[0, 1], 0, 2, "a column of 2 rows from row 0 has 2 offsets"),
             (b"ab", &[], 0, 1, "a column of 1 rows from row 0 has 0 offsets"),
             (b"ab", &[0, 1, 2], 2, 1, "a column of 1 rows from row 2 has 3 offsets"),
