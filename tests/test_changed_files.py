@@ -164,8 +164,9 @@ def test_the_weights_of_a_copy_are_not_mapped(tmp_path):
             copied.encode("paris")
             assert str(weights) not in maps(), name
             mapped = Embedder(path, **options)
-            # What is widened at load is not read again.
-            assert (str(weights) in maps()) == (name != "bert in float16"), name
+            # What is widened at load, for kernels of ONNX Runtime's, is not read again.
+            widened = name == "bert in float16" and "onnxruntime" in mapped.device_report()["kernels"]
+            assert (str(weights) in maps()) != widened, name
             del mapped
 
 
