@@ -178,8 +178,9 @@ def test_atexit_functions_get_a_result_or_an_error(folder):
 
 
 INTERRUPTED = """
-import _thread, asyncio, sys, threading
+import _thread, asyncio, signal, sys, threading
 from ironvec import Embedder
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with it ignored
 model = Embedder(sys.argv[1])
 texts = ["the cat sat on the mat " * 40 + str(number) for number in range(20000)]
 async def main():

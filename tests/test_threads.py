@@ -132,8 +132,9 @@ def test_ten_threads_load(folder, rows):
 
 
 INTERRUPTED = """
-import _thread, sys, threading
+import _thread, signal, sys, threading
 from ironvec import Embedder
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is started with it ignored
 model = Embedder(sys.argv[1])
 texts = [f"the cat sat on mat {number} " * 20 for number in range(20000)]
 stop, failed = threading.Event(), []
