@@ -14,7 +14,7 @@ UNIT_TESTS := cargo test --release --no-default-features --locked --lib
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test quick lint develop test-pythons test-floor test-beside test-clusters test-integrations wheel \
+.PHONY: demo test quick lint develop test-pythons test-floor test-beside test-clusters test-integrations test-sanitized wheel \
 	wheel-free-threaded bench bench-peers bench-memory bench-aencode bench-clusters bench-qwen3 bench-coreml clean
 
 demo: $(VENV)/.built
@@ -73,6 +73,11 @@ test-pythons: wheel wheel-free-threaded
 # The oldest onnxruntime and numpy that pyproject.toml allows.
 test-floor: wheel
 	MODEL=$(MODEL) TESTS="$(TESTS)" FLOOR=1 tests/on_pythons.sh dist
+
+# The kernels' unit tests under the address sanitizer; RUSTC_BOOTSTRAP=1 lets stable Rust take its flag.
+test-sanitized:
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --no-default-features --lib \
+		--target x86_64-unknown-linux-gnu --target-dir target/sanitized kernels::
 
 # Beside fastembed and beside sentence-transformers, one environment each: PEERS=fastembed for that alone.
 test-beside: wheel
