@@ -50,7 +50,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The same rows, in `room` where they are few and lie a multiple of 4 KiB apart: such rows drive each other out of the L1
-    /// cache, which takes a seventh of the speed of twelve. Nothing where there is no memory.
+    /// cache. Nothing where there is no memory.
     pub(super) fn apart<'r>(self, room: &'r mut Vec<f32>) -> Option<Rows<'r>>
     where
         'a: 'r,

@@ -119,6 +119,6 @@ class _Worker:
             raise Refused(f"a worker on {node} would make other vectors than where the job was begun:\n{lines}")
         return encoder(model, self._options)
 
-    def encode(self, texts: list[str] | TextColumns) -> NDArray[np.float32]:
+    def encode(self, texts: TextColumns) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = self._encode(texts)
         return vectors
