@@ -1,4 +1,5 @@
-//! The innermost product: a few rows of activations by a panel.
+//! The innermost product: a few rows of activations by a panel. What is wanted next from memory is asked for meanwhile, a
+//! cache line each turn of the loop: asked for at once, so many lines would wait for each other.
 
 use super::lanes::Lanes;
 
@@ -8,22 +9,65 @@ pub(super) const ROWS: usize = 6;
 /// Inputs of a turn of the loop.
 const UNROLLED: usize = 4;
 
-/// The sums over `length` inputs, each added in the order of the inputs from 0 on.
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Cache lines that are wanted next, of rows of bytes: the first of all rows, then the second of all, and so on.
+pub(super) struct Ahead {
+    next: *const u8,
+    stride: usize,
+    rows: usize,
+    row: usize,
+    lines: usize,
+}
+
+impl Ahead {
+    /// None.
+    #[inline(always)]
+    pub(super) fn nothing() -> Ahead {
+        Ahead { next: std::ptr::null(), stride: 0, rows: 0, row: 0, lines: 0 }
+    }
+
+    /// So many bytes of each of some rows, `stride` bytes apart, which need not be there.
+    #[inline(always)]
+    pub(super) fn of(from: *const u8, stride: usize, rows: usize, bytes: usize) -> Ahead {
+        Ahead { next: from, stride, rows, row: 0, lines: rows * bytes.div_ceil(LINE) }
+    }
+
+    /// Asks for one.
+    #[inline(always)]
+    unsafe fn ask<L: Lanes>(&mut self) {
+        if self.lines > 0 {
+            // SAFETY: a prefetch reads nothing.
+            unsafe { L::prefetch(self.next) };
+            self.lines -= 1;
+            self.row += 1;
+            self.next = self.next.wrapping_add(self.stride);
+            if self.row == self.rows {
+                self.row = 0;
+                self.next = self.next.wrapping_sub(self.rows * self.stride).wrapping_add(LINE);
+            }
+        }
+    }
+}
+
+/// Adds to the sums over `length` inputs, each in the order of the inputs from 0 on.
 ///
 /// # Safety
 /// [`Lanes`]'; `rows` are `ROWS` rows of `length` values, `stride` values apart; the panel has `length` inputs, each two
 /// vectors, `panel_stride` values apart.
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes, const ROWS: usize>(
+    mut sums: [[L::Vector; 2]; ROWS],
     rows: *const f32,
     stride: usize,
     panel: *const f32,
     panel_stride: usize,
     length: usize,
+    ahead: &mut Ahead,
 ) -> [[L::Vector; 2]; ROWS] {
     // SAFETY: the caller's.
     unsafe {
-        let mut sums = [[L::all(0.0); 2]; ROWS];
         let (mut weights, mut inputs) = (panel, rows);
         macro_rules! step {
             ($at:expr) => {
@@ -37,6 +81,7 @@ pub(super) unsafe fn product<L: Lanes, const ROWS: usize>(
             };
         }
         for _ in 0..length / UNROLLED {
+            ahead.ask::<L>();
             step!(0);
             step!(1);
             step!(2);
@@ -50,5 +95,39 @@ pub(super) unsafe fn product<L: Lanes, const ROWS: usize>(
             inputs = inputs.wrapping_add(1);
         }
         sums
+    }
+}
+
+/// Reads a block's sums, which lie side by side.
+///
+/// # Safety
+/// [`Lanes`]'.
+#[inline(always)]
+pub(super) unsafe fn load<L: Lanes, const ROWS: usize>(from: *const f32) -> [[L::Vector; 2]; ROWS] {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[L::all(0.0); 2]; ROWS];
+        for row in 0..ROWS {
+            for half in 0..2 {
+                sums[row][half] = L::load(from.add((2 * row + half) * L::WIDTH));
+            }
+        }
+        sums
+    }
+}
+
+/// Writes a block's sums side by side.
+///
+/// # Safety
+/// [`Lanes`]'.
+#[inline(always)]
+pub(super) unsafe fn store<L: Lanes, const ROWS: usize>(to: *mut f32, sums: [[L::Vector; 2]; ROWS]) {
+    // SAFETY: the caller's.
+    unsafe {
+        for row in 0..ROWS {
+            for half in 0..2 {
+                L::store(to.add((2 * row + half) * L::WIDTH), sums[row][half]);
+            }
+        }
     }
 }

@@ -11,23 +11,15 @@ use std::ops::Range;
 use super::block;
 use super::lanes::Lanes;
 use super::narrow;
-use super::panel::{CHUNK, Panel};
+use super::panel::CHUNK;
 use super::portable::Portable;
 use super::processor::{Instructions, Path};
 use super::rows::{Rows, RowsMut, Sums};
 use super::weights::{Bfloat16, Float16, Float32, Format, Stored, Weights};
+use super::wide::{self, FEW, OUTPUTS, ROWS, STRIP};
 
 /// Up to so many rows, weights go through registers instead of a panel; where they have 16 bits, up to two blocks.
 const NARROW: usize = 12;
-
-/// Up to so many rows, items are small: few rows are little work.
-const FEW: usize = 24;
-
-/// Rows of an item at most: a chunk of them stays in the L2 cache while panels pass.
-const ROWS: usize = 192;
-
-/// Outputs of an item: a multiple of the outputs of a panel.
-const OUTPUTS: usize = 64;
 
 /// A product with a matrix of weights.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +51,7 @@ impl<'a> Linear<'a> {
         // Equal shares, so that no thread waits for the longest.
         let shares = x.rows.div_ceil(ROWS).max(1);
         let rows_per_item = x.rows.div_ceil(shares).next_multiple_of(block::ROWS).max(1);
+        // Few rows are little work.
         let outputs_per_item = if x.rows <= FEW { OUTPUTS / 2 } else { OUTPUTS };
         matches.then_some(Call { linear: *self, x, y, rows_per_item, outputs_per_item })
     }
@@ -132,8 +125,14 @@ unsafe fn item_of<L: Lanes>(call: &Call<'_>, rows: Range<usize>, outputs: Range<
 /// [`Call::run`]'s; [`Lanes`]'; `F` is the weights' format, or one that is read as it is.
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    let narrow = if L::ROWS < NARROW {
+        L::ROWS
+    } else if F::BYTES == 2 {
+        2 * NARROW
+    } else {
+        NARROW
+    };
     // Outputs that fill no vector cannot be read several at once.
-    let narrow = if F::BYTES == 2 { 2 * L::ROWS } else { NARROW };
     let whole = if rows.len() <= narrow { outputs.len() - outputs.len() % L::WIDTH } else { 0 };
     let middle = outputs.start + whole;
     // SAFETY: the caller's.
@@ -141,8 +140,14 @@ pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<u
         if whole > 0 {
             by_registers::<L, F>(call, rows.clone(), outputs.start..middle);
         }
-        if middle < outputs.end {
-            by_panels::<L, F>(call, rows, middle..outputs.end);
+        if middle == outputs.end {
+        } else if rows.len() <= FEW {
+            // All inputs of a few outputs after each other: memory is read in long rows.
+            for output in (middle..outputs.end).step_by(2 * L::WIDTH) {
+                wide::product::<L, F, STRIP>(call, rows.clone(), output..outputs.end.min(output + 2 * L::WIDTH));
+            }
+        } else {
+            wide::product::<L, F, CHUNK>(call, rows, middle..outputs.end);
         }
     }
 }
@@ -212,52 +217,29 @@ unsafe fn registers<L: Lanes, F: Format, const ROWS: usize, const CHUNKS: usize>
     }
 }
 
-#[inline(always)]
-unsafe fn by_panels<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
-    let weights = &call.linear.weights;
-    let mut panel = Panel::new();
-    for input in (0..weights.inputs()).step_by(CHUNK) {
-        let length = CHUNK.min(weights.inputs() - input);
-        for output in outputs.clone().step_by(2 * L::WIDTH) {
-            // SAFETY: the caller's.
-            unsafe {
-                panel.fill::<L, F>(weights, output, input, length);
-                for row in rows.clone().step_by(block::ROWS) {
-                    match rows.end - row {
-                        1 => panels::<L, 1>(call, row, output, input, &panel, length),
-                        2 => panels::<L, 2>(call, row, output, input, &panel, length),
-                        3 => panels::<L, 3>(call, row, output, input, &panel, length),
-                        4 => panels::<L, 4>(call, row, output, input, &panel, length),
-                        5 => panels::<L, 5>(call, row, output, input, &panel, length),
-                        _ => panels::<L, 6>(call, row, output, input, &panel, length),
-                    }
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn panels<L: Lanes, const ROWS: usize>(
-    call: &Call<'_>,
-    row: usize,
-    output: usize,
-    input: usize,
-    panel: &Panel,
-    length: usize,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        let sums = block::product::<L, ROWS>(call.x.at(row, input), call.x.stride, panel.start(), 2 * L::WIDTH, length);
-        call.sums(input).put_block::<L, ROWS>(row, output, sums);
-    }
-}
-
 impl Call<'_> {
+    /// The weights.
+    #[inline(always)]
+    pub(super) fn weights(&self) -> &Weights<'_> {
+        &self.linear.weights
+    }
+
+    /// Where an activation lies, and how far its row's next is.
+    #[inline(always)]
+    pub(super) fn x(&self, row: usize, input: usize) -> (*const f32, usize) {
+        (self.x.at(row, input), self.x.stride)
+    }
+
     /// Where the sums of the chunk from `input` on go.
     #[inline(always)]
-    fn sums(&self, input: usize) -> Sums<'_> {
+    pub(super) fn sums(&self, input: usize) -> Sums<'_> {
         let is_last = input + CHUNK >= self.linear.weights.inputs();
         Sums { to: &self.y, bias: self.linear.bias, is_first: input == 0, is_last }
+    }
+
+    /// Where the sums of all inputs go.
+    #[inline(always)]
+    pub(super) fn whole_sums(&self) -> Sums<'_> {
+        Sums { to: &self.y, bias: self.linear.bias, is_first: true, is_last: true }
     }
 }

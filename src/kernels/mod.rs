@@ -44,6 +44,7 @@ mod terms;
 mod tests;
 mod tiles;
 pub(crate) mod weights;
+mod wide;
 
 /// Runs a function once for each number below a count, on any threads.
 pub(crate) type InParallel<'a, E> = dyn Fn(usize, &(dyn Fn(usize) + Sync)) -> Result<(), E> + 'a;

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::block;
+use super::block::{self, Ahead};
 use super::exponential::exponential;
 use super::lanes::Lanes;
 use super::panel::Panel;
@@ -67,8 +67,15 @@ pub(super) unsafe fn scores<L: Lanes>(
                 let from = queries.at(first + query, 0);
                 macro_rules! products {
                     ($rows:literal) => {{
-                        let sums =
-                            block::product::<L, $rows>(from, queries.stride, panel.start(), 2 * L::WIDTH, keys.width);
+                        let sums = block::product::<L, $rows>(
+                            [[L::all(0.0); 2]; $rows],
+                            from,
+                            queries.stride,
+                            panel.start(),
+                            2 * L::WIDTH,
+                            keys.width,
+                            &mut Ahead::nothing(),
+                        );
                         for offset in 0..$rows {
                             let to = state.scores(query + offset).add(column);
                             L::store(to, sums[offset][0]);
@@ -186,7 +193,15 @@ pub(super) unsafe fn add_values<L: Lanes>(
                 let weights = state.scores[query].as_ptr().cast();
                 macro_rules! products {
                     ($rows:literal) => {{
-                        let sums = block::product::<L, $rows>(weights, KEYS, from, stride, block.len());
+                        let sums = block::product::<L, $rows>(
+                            [[L::all(0.0); 2]; $rows],
+                            weights,
+                            KEYS,
+                            from,
+                            stride,
+                            block.len(),
+                            &mut Ahead::nothing(),
+                        );
                         for offset in 0..$rows {
                             let to = context.wrapping_add((query + offset) * position + column);
                             if columns == 2 * L::WIDTH {

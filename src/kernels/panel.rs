@@ -58,11 +58,6 @@ impl Panel {
                 while at < turned {
                     let step = from.add(at * F::BYTES);
                     let words = if outputs == L::WIDTH {
-                        if at * F::BYTES % 64 == 0 {
-                            for row in 0..L::WIDTH {
-                                L::prefetch(step.wrapping_add((width + row) * stride));
-                            }
-                        }
                         L::words(step, stride)
                     } else {
                         for row in 0..outputs {

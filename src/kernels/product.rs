@@ -55,7 +55,11 @@ impl<'a> Product<'a> {
         match &self.0 {
             Program::Lanes(linear) => {
                 let mut room = Vec::new();
-                let call = linear.call(x.apart(&mut room)?, y)?;
+                let x = match x.apart(&mut room, in_parallel)? {
+                    Ok(x) => x,
+                    Err(error) => return Some(Err(error)),
+                };
+                let call = linear.call(x, y)?;
                 // SAFETY: each item is run once.
                 Some(in_parallel(call.items(), &|item| unsafe { call.run(item) }))
             }

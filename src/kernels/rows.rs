@@ -1,8 +1,9 @@
 //! Rows of float32 in memory of the caller, and where the sums of a product go.
 
 use std::marker::PhantomData;
-use std::ops::RangeInclusive;
+use std::mem::MaybeUninit;
 
+use super::InParallel;
 use super::lanes::Lanes;
 
 /// Rows to read: `width` values each, `stride` values from one row to the next.
@@ -29,8 +30,11 @@ unsafe impl Sync for RowsMut<'_> {}
 // SAFETY: as a `&mut [f32]`.
 unsafe impl Send for RowsMut<'_> {}
 
-/// So many rows are worth a copy: fewer have room in the cache, more use what they read for longer.
-const APART: RangeInclusive<usize> = 4..=64;
+/// So many rows are worth a copy: fewer have room in the cache.
+const WORTH: usize = 4;
+
+/// Rows that are copied at once.
+const COPIED: usize = 64;
 
 /// Values of 4 KiB, and of a cache line.
 const PAGE: usize = 1024;
@@ -49,23 +53,39 @@ impl<'a> Rows<'a> {
         fits(values.len(), rows, width, stride).then_some(Rows { values, rows, width, stride })
     }
 
-    /// The same rows, in `room` where they are few and lie a multiple of 4 KiB apart: such rows drive each other out of the L1
-    /// cache. Nothing where there is no memory.
-    pub(super) fn apart<'r>(self, room: &'r mut Vec<f32>) -> Option<Rows<'r>>
+    /// The same rows, in `room` where they lie a multiple of 4 KiB apart: such rows drive each other out of the caches.
+    /// Nothing where there is no memory.
+    pub(super) fn apart<'r, E>(
+        self,
+        room: &'r mut Vec<f32>,
+        in_parallel: &InParallel<'_, E>,
+    ) -> Option<Result<Rows<'r>, E>>
     where
         'a: 'r,
     {
-        if !APART.contains(&self.rows) || !self.stride.is_multiple_of(PAGE) {
-            return Some(self);
+        if self.rows < WORTH || !self.stride.is_multiple_of(PAGE) {
+            return Some(Ok(self));
         }
         let stride = self.width.next_multiple_of(LINE) + LINE;
         let count = self.rows.checked_mul(stride)?;
         room.try_reserve_exact(count).ok()?;
-        room.resize(count, 0.0);
-        for (row, to) in room.chunks_exact_mut(stride).enumerate() {
-            to[..self.width].copy_from_slice(&self.values[row * self.stride..][..self.width]);
+        let to = RowsMut { start: room.as_mut_ptr(), rows: self.rows, width: stride, stride, memory: PhantomData };
+        let copied = in_parallel(self.rows.div_ceil(COPIED), &|item| {
+            for row in item * COPIED..self.rows.min((item + 1) * COPIED) {
+                // SAFETY: the row is there; there is room for as many of `stride` values, and each item has rows of its own.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(self.at(row, 0), to.at(row, 0), self.width);
+                    std::slice::from_raw_parts_mut(to.at(row, self.width).cast(), stride - self.width)
+                        .fill(MaybeUninit::new(0.0_f32));
+                }
+            }
+        });
+        if let Err(error) = copied {
+            return Some(Err(error));
         }
-        Rows::new(room, self.rows, self.width, stride)
+        // SAFETY: every row was written, and what is between them.
+        unsafe { room.set_len(count) };
+        Rows::new(room, self.rows, self.width, stride).map(Ok)
     }
 
     /// A value's place; the caller keeps to the shape.
@@ -98,10 +118,10 @@ pub(super) struct Sums<'a> {
 }
 
 impl Sums<'_> {
-    /// For some rows, two vectors of outputs each, from `output` on.
+    /// For some rows, two vectors of outputs each, from `output` on: the sums of all chunks.
     ///
     /// # Safety
-    /// As [`Sums::put`]'s.
+    /// As [`Sums::put`]'s; it is the first chunk and the last.
     #[inline(always)]
     pub(super) unsafe fn put_block<L: Lanes, const ROWS: usize>(
         &self,
@@ -122,15 +142,7 @@ impl Sums<'_> {
                 return;
             }
             let to = self.to.at(row, output);
-            if !self.is_first {
-                for offset in 0..ROWS {
-                    for half in 0..2 {
-                        let before = L::load(to.add(offset * self.to.stride + half * L::WIDTH));
-                        sums[offset][half] = L::add(before, sums[offset][half]);
-                    }
-                }
-            }
-            if let (true, Some(bias)) = (self.is_last, self.bias) {
+            if let Some(bias) = self.bias {
                 for half in 0..2 {
                     let bias = L::load(bias.as_ptr().add(output + half * L::WIDTH));
                     for offset in 0..ROWS {

@@ -7,6 +7,8 @@ mod pairs;
 mod speed;
 mod tiles;
 
+use std::convert::Infallible;
+
 use half::{bf16, f16};
 
 use super::linear::Linear;
@@ -58,7 +60,7 @@ fn product(weights: Weights<'_>, bias: Option<&[f32]>, path: Path, x: &[f32], ro
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let x = Rows::new(x, rows, inputs, inputs).unwrap();
     let mut room = Vec::new();
-    let x = x.apart(&mut room).unwrap();
+    let Ok(x) = x.apart::<Infallible>(&mut room, &|items, run| Ok((0..items).rev().for_each(run))).unwrap();
     let call = linear.call(x, RowsMut::new(&mut y, rows, outputs, outputs).unwrap()).unwrap();
     for item in (0..call.items()).rev() {
         // SAFETY: one thread.
