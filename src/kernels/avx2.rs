@@ -43,6 +43,12 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn divide(left: __m256, right: __m256) -> __m256 {
+        // SAFETY: the trait's.
+        unsafe { _mm256_div_ps(left, right) }
+    }
+
+    #[inline(always)]
     unsafe fn larger(left: __m256, right: __m256) -> __m256 {
         // SAFETY: the trait's.
         unsafe { _mm256_max_ps(left, right) }

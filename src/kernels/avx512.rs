@@ -43,6 +43,12 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn divide(left: __m512, right: __m512) -> __m512 {
+        // SAFETY: the trait's.
+        unsafe { _mm512_div_ps(left, right) }
+    }
+
+    #[inline(always)]
     unsafe fn larger(left: __m512, right: __m512) -> __m512 {
         // SAFETY: the trait's.
         unsafe { _mm512_max_ps(left, right) }

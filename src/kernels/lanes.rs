@@ -27,6 +27,8 @@ pub(super) trait Lanes {
     unsafe fn add(left: Self::Vector, right: Self::Vector) -> Self::Vector;
     /// The product, lane by lane.
     unsafe fn multiply(left: Self::Vector, right: Self::Vector) -> Self::Vector;
+    /// The quotient, lane by lane.
+    unsafe fn divide(left: Self::Vector, right: Self::Vector) -> Self::Vector;
     /// The larger, lane by lane; of NaN and another, either.
     unsafe fn larger(left: Self::Vector, right: Self::Vector) -> Self::Vector;
     /// 2^n, where n, from -126 to 127, is in the lowest 9 bits of each lane and the next 14 are 0.

@@ -19,6 +19,7 @@ macro_rules! by_rows {
     };
 }
 
+pub(crate) mod activation;
 pub(crate) mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -126,6 +126,7 @@ macro_rules! lanes_of_pairs {
                 store(to: *mut f32, values: Self::Vector) -> ();
                 add(left: Self::Vector, right: Self::Vector) -> Self::Vector;
                 multiply(left: Self::Vector, right: Self::Vector) -> Self::Vector;
+                divide(left: Self::Vector, right: Self::Vector) -> Self::Vector;
                 larger(left: Self::Vector, right: Self::Vector) -> Self::Vector;
                 power_of_two(exponents: Self::Vector) -> Self::Vector;
                 zero_below(x: Self::Vector, least: f32, value: Self::Vector) -> Self::Vector;

@@ -49,6 +49,14 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn divide(mut left: [f32; 8], right: [f32; 8]) -> [f32; 8] {
+        for lane in 0..8 {
+            left[lane] /= right[lane];
+        }
+        left
+    }
+
+    #[inline(always)]
     unsafe fn larger(mut left: [f32; 8], right: [f32; 8]) -> [f32; 8] {
         for lane in 0..8 {
             left[lane] = if left[lane] > right[lane] { left[lane] } else { right[lane] };

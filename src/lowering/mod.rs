@@ -1,5 +1,6 @@
 //! Descriptions in, ONNX models out: one folder for each kind of provider. Neither knows a family, nor runs anything.
 
+pub mod activations;
 pub mod coreml;
 pub mod cpu;
 pub mod export;

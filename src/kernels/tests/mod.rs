@@ -1,5 +1,6 @@
 //! Tests of the kernels on every path of this processor, and what they share.
 
+mod activation;
 mod attention;
 mod bounds;
 mod linear;

@@ -1,7 +1,7 @@
 //! What a layer takes from the embedded tokens beside what its stream carries. (B, L, H) -> (B, L, H), without the last
 //! bias, which is left to the sum that follows.
 
-use super::feed_forward::activated;
+use super::feed_forward::multiplied;
 use super::linear::linear;
 use super::norms::{biased, norm};
 use crate::error::Result;
@@ -25,8 +25,8 @@ pub fn injection(
         brought = norm(builder, &name("signal.normed"), &brought, how, width)?;
     }
     let opened = linear(builder, &name("gate"), states, &gate.weight)?;
-    let opened = activated(builder, &name("activated"), opened, gate.bias.as_ref(), *activation)?;
-    let passed = builder.op(&name("product"), "Mul", &[&opened, &brought], &[])?;
+    let names = [&*name("activated"), &*name("product")];
+    let passed = multiplied(builder, names, opened, gate.bias.as_ref(), *activation, &brought)?;
     linear(builder, &name("output"), &passed, &output.weight)
 }
 

@@ -1,6 +1,7 @@
 //! Operators of our own, as ONNX Runtime calls them: tensors in, slices for [`kernels`](crate::kernels), the runtime's own
 //! threads for their items. A panic in an item ends a run with an error: across the C interface it would end the process.
 
+mod activation;
 mod attention;
 mod linear;
 mod quantized;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ort::operator::{ComputeContext, KernelContext, OperatorDomain};
 use ort::value::{DynTensorValueType, TensorElementType, ValueType};
 
+use self::activation::ActivationOperator;
 use self::attention::AttentionOperator;
 use self::linear::LinearOperator;
 use self::quantized::QuantizedLinearOperator;
@@ -22,7 +24,7 @@ use crate::lowering::onnx::builder::OWN;
 /// The operators, over the instructions of a path and a graph's quantized matrices.
 pub fn domain(path: Path, matrices: Vec<QuantizedMatrix>) -> Result<OperatorDomain, ort::Error> {
     let stored = [TensorElementType::Float32, TensorElementType::Float16, TensorElementType::Bfloat16];
-    let domain = OperatorDomain::new(OWN)?.add(AttentionOperator { path })?;
+    let domain = OperatorDomain::new(OWN)?.add(AttentionOperator { path })?.add(ActivationOperator { path })?;
     let domain = domain.add(QuantizedLinearOperator { matrices: Arc::from(matrices) })?;
     stored.into_iter().try_fold(domain, |domain, weights| domain.add(LinearOperator { weights, path }))
 }
