@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn special_values_in_all_places() {
-        let all: Vec<f32> = SPECIAL.into_iter().flat_map(|bits| [bits, bits | 1 << 31]).map(f32::from_bits).collect();
+        let all: Vec<f32> = SPECIAL.into_iter().flat_map(|bits| [bits, bits | (1 << 31)]).map(f32::from_bits).collect();
         for &left in &all {
             for &right in &all {
                 all.iter().for_each(|&sum| check(left, right, sum));
@@ -146,9 +146,9 @@ mod tests {
         #[test]
         fn any_bits_of_like_size(left in any::<u32>(), right in any::<u32>(), sum in any::<u32>(), apart in -60_i32..60) {
             let (left, right) = (f32::from_bits(left), f32::from_bits(right));
-            let exponent = (f64::from(left) * f64::from(right)).to_bits() >> 52 & 0x7ff;
+            let exponent = ((f64::from(left) * f64::from(right)).to_bits() >> 52) & 0x7ff;
             let exponent = (exponent as i32 - 1023 + 127 + apart).clamp(0, 254) as u32;
-            check(left, right, f32::from_bits(sum & 0x807f_ffff | exponent << 23));
+            check(left, right, f32::from_bits((sum & 0x807f_ffff) | (exponent << 23)));
         }
 
         /// A product of 25 bits, the last of them set, is halfway; where it is denormal, others are. The sum is next to nothing.
@@ -159,7 +159,7 @@ mod tests {
         ) {
             let scaled = |odd: u32, scale: i32| (f64::from(odd) * 2.0_f64.powi(scale)) as f32;
             let (left, right) = (sign * scaled(2 * left + 1, scales.0), scaled(2 * right + 1, scales.1));
-            check(left, right, f32::from_bits(rest & 0x807f_ffff | size << 23));
+            check(left, right, f32::from_bits((rest & 0x807f_ffff) | (size << 23)));
             check(left, right, 0.0);
         }
 
@@ -170,7 +170,7 @@ mod tests {
         ) {
             let sum = f32::from_bits(sum);
             // Half of the last bit of the sum, and for denormal numbers half of the least.
-            let half = 2.0_f64.powi(((sum.to_bits() >> 23 & 0xff) as i32).max(1) - 151) * f64::from(halves);
+            let half = 2.0_f64.powi((((sum.to_bits() >> 23) & 0xff) as i32).max(1) - 151) * f64::from(halves);
             let beside = |by: i32| f64::from(f32::from_bits((1.0_f32.to_bits() as i32 + by) as u32));
             let left = beside(near.0) * 2.0_f64.powi(up - 120);
             let right = beside(near.1) * half * 2.0_f64.powi(120 - up);

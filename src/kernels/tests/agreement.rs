@@ -122,7 +122,7 @@ proptest! {
     ) {
         let any = |count, seed| -> Vec<u32> {
             let (upper, lower) = (numbers(count, seed), numbers(count, seed ^ 2));
-            upper.iter().zip(lower).map(|(upper, lower)| upper.to_bits() << 11 ^ lower.to_bits()).collect()
+            upper.iter().zip(lower).map(|(upper, lower)| (upper.to_bits() << 11) ^ lower.to_bits()).collect()
         };
         let x: Vec<f32> = any(rows * inputs, seed).into_iter().map(f32::from_bits).collect();
         let bytes: Vec<u8> = any(outputs * inputs, seed ^ 1).into_iter().flat_map(u32::to_le_bytes).collect();
@@ -186,7 +186,7 @@ fn every_float16_and_bfloat16_is_what_it_is() {
     for first in (0..=u16::MAX).step_by(16) {
         let words: [f32; 8] = std::array::from_fn(|lane| {
             let low = first + 2 * lane as u16;
-            f32::from_bits(u32::from(low) | u32::from(low + 1) << 16)
+            f32::from_bits(u32::from(low) | (u32::from(low + 1) << 16))
         });
         #[allow(unused_mut, reason = "more than one on x86-64")]
         // SAFETY: plain Rust.
