@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
 use std::thread;
 
 use crate::batches::plan::{self, Batch, PaddedBatch, TokenRow};

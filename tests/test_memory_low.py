@@ -34,8 +34,8 @@ def test_every_family_equals_its_reference_and_the_portable_path(name, tmp_path,
     assert portable.device_report()["kernels"] == "portable"
     plain = portable.encode(TEXTS)
     assert_equal(plain, expected)
-    # Plain Rust rounds a product and a sum where others fuse them. Cases that amplify rounding (a scale of 1 in
-    # attention) are further apart at single texts.
+    # Tiles add in an order of their own. Cases that amplify rounding (a scale of 1 in attention) are then further apart
+    # at single texts.
     size = np.maximum(1.0, np.linalg.norm(vectors, axis=1, keepdims=True))
     assert np.median((np.abs(plain - vectors) / size).max(axis=1)) <= 2e-6
 
@@ -140,6 +140,16 @@ def test_it_is_told_pickled_and_checked(tmp_path, monkeypatch):
         Embedder(path, memory="low")
     monkeypatch.setenv("IRONVEC_KERNELS", "portable")
     assert Embedder(path).device_report()["kernels"] == "portable"
+
+
+@pytest.mark.parametrize("forced", ["", "neon", "AVX2", "avx2,fma", "onnx"])
+def test_a_path_that_is_not_there_is_an_error(tmp_path, monkeypatch, forced):
+    path = write_bert(tmp_path / "bert").folder
+    monkeypatch.setenv("IRONVEC_KERNELS", forced)
+    for options, others in (({}, " or onnxruntime"), ({"memory": "low"}, ""), ({"dtype": "int8"}, "")):
+        expected = rf'IRONVEC_KERNELS="{forced}": expected on this processor .*portable{others}'
+        with pytest.raises(ValueError, match=expected):
+            Embedder(path, **options)
 
 
 def test_an_onnx_file_and_a_table_are_refused(tmp_path):

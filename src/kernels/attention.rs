@@ -2,6 +2,7 @@
 //!
 //! Keys come in blocks, counted from the first key of the prefix and again from the first of the row's own.
 //! After each block, what was summed is scaled to the largest score so far (online softmax; Milakov and Gimelshein 2018).
+//! All paths add in one order, and agree to the bit.
 //! A query's result depends on neither the other rows, nor padding behind its own: equal bits but for the sign of zeros.
 //! Keys out of sight are not read, unless the same block holds one in sight of a query nearby; then they weigh 0.
 //! A query without any key in sight, and each query behind its row's end, gives zeros.

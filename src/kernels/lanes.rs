@@ -35,7 +35,7 @@ pub(super) trait Lanes {
     unsafe fn power_of_two(exponents: Self::Vector) -> Self::Vector;
     /// `value`, or 0 in the lanes where `x` is less than `least`.
     unsafe fn zero_below(x: Self::Vector, least: f32, value: Self::Vector) -> Self::Vector;
-    /// `left · right + sum`, rounded once where the processor can.
+    /// `left · right + sum`, rounded once.
     unsafe fn multiply_add(left: Self::Vector, right: Self::Vector, sum: Self::Vector) -> Self::Vector;
     /// Four words of 32 bits from each of `WIDTH` rows that lie `stride` bytes apart: word w of all rows in vector w.
     unsafe fn words(from: *const u8, stride: usize) -> [Self::Vector; 4];

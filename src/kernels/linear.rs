@@ -3,7 +3,7 @@
 //! Work is cut into items, some rows by some outputs, that any threads may run in any order. A sum is made of sums over
 //! [`CHUNK`] inputs, each added in the order of the inputs with one rounding per step, themselves added in their order, and
 //! the bias last. That holds on every path, for few rows and many, in every cut: a row's bits depend on nothing but the row,
-//! and processors with a fused multiply-add agree to the bit. Zeros' signs, infinities and NaN are those of these
+//! and are the same on all of them. Zeros' signs, infinities and NaN are those of these
 //! additions, denormal numbers are kept (where the thread does not flush them), and nothing is read outside the weights.
 
 use std::ops::Range;

@@ -27,6 +27,7 @@ mod avx2;
 mod avx512;
 mod block;
 mod exponential;
+mod fused;
 pub(crate) mod heads;
 mod lanes;
 pub(crate) mod linear;

@@ -16,6 +16,10 @@ pub(super) const KEYS: usize = 64;
 /// Queries of an item: a multiple of those of a block of products.
 pub(super) const QUERIES: usize = 48;
 
+/// Sums of a block's weights, one for each 16th key, that are added in turn: as many as the widest vector has lanes, on every
+/// path, so that the bits are the same.
+const SUMS: usize = 16;
+
 /// What is known of the queries of an item after some blocks of keys.
 pub(super) struct State {
     /// As many as the block has keys, up to whole panels.
@@ -138,17 +142,22 @@ pub(super) unsafe fn weigh<L: Lanes>(
         L::store(lanes.as_mut_ptr(), largest);
         let before = state.largest[query];
         let largest = lanes.into_iter().fold(before, f32::max);
-        let mut total = L::all(0.0);
+        let mut totals = [L::all(0.0); 2];
         lane = 0;
         while lane < keys {
-            let weight = exponential::<L>(L::add(L::load(at.add(lane)), L::all(-largest)));
-            total = L::add(total, weight);
-            L::store(at.add(lane), weight);
-            lane += L::WIDTH;
+            for part in 0..SUMS / L::WIDTH {
+                let at = at.add(lane + part * L::WIDTH);
+                let weight = exponential::<L>(L::add(L::load(at), L::all(-largest)));
+                totals[part] = L::add(totals[part], weight);
+                L::store(at, weight);
+            }
+            lane += SUMS;
         }
-        let mut lanes = [0.0; 16];
-        L::store(lanes.as_mut_ptr(), total);
-        let total = lanes[..L::WIDTH].iter().sum::<f32>();
+        let mut sums = [0.0_f32; SUMS];
+        for part in 0..SUMS / L::WIDTH {
+            L::store(sums.as_mut_ptr().add(part * L::WIDTH), totals[part]);
+        }
+        let total = sums.iter().sum::<f32>();
         if before == f32::NEG_INFINITY {
             state.total[query] = total;
         } else if largest > before {

@@ -2,13 +2,11 @@
 
 use half::f16;
 
+use super::fused;
 use super::lanes::Lanes;
 
 /// Plain Rust.
 pub(super) struct Portable;
-
-/// Where the compiler's target has no fused instruction, `mul_add` is a slow call into libm.
-const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 impl Lanes for Portable {
     type Vector = [f32; 8];
@@ -78,14 +76,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn multiply_add(left: [f32; 8], right: [f32; 8], mut sum: [f32; 8]) -> [f32; 8] {
-        for lane in 0..8 {
-            sum[lane] = match FUSED {
-                true => left[lane].mul_add(right[lane], sum[lane]),
-                false => left[lane] * right[lane] + sum[lane],
-            };
-        }
-        sum
+    unsafe fn multiply_add(left: [f32; 8], right: [f32; 8], sum: [f32; 8]) -> [f32; 8] {
+        fused::multiply_add(left, right, sum)
     }
 
     #[inline(always)]

@@ -6,25 +6,25 @@ use crate::kernels::heads::{Extent, Heads, Layout};
 use crate::kernels::processor::Path;
 
 /// Rows, positions, heads of queries and of keys, size of a head, positions of the prefix.
-type Shape = [usize; 6];
+pub(super) type Shape = [usize; 6];
 
 /// Queries, keys and values packed side by side, keys and values of a prefix, and a table of relative biases.
-struct Case {
+pub(super) struct Case {
     shape: Shape,
-    packed: Vec<f32>,
+    pub(super) packed: Vec<f32>,
     prefix: [Vec<f32>; 2],
-    table: Vec<f32>,
+    pub(super) table: Vec<f32>,
 }
 
 impl Case {
-    fn new(shape: Shape, seed: u64) -> Self {
+    pub(super) fn new(shape: Shape, seed: u64) -> Self {
         let [rows, positions, heads, shared, size, before] = shape;
         let packed = numbers(rows * positions * (heads + 2 * shared) * size, seed);
         let prefix = [1, 2].map(|part| numbers(before * shared * size, seed + part));
         Case { shape, packed, prefix, table: numbers(heads * (2 * positions - 1), seed + 3) }
     }
 
-    fn run(&self, path: Path, sight: Sight<'_>) -> Vec<f32> {
+    pub(super) fn run(&self, path: Path, sight: Sight<'_>) -> Vec<f32> {
         let [rows, positions, heads, shared, size, before] = self.shape;
         let position = (heads + 2 * shared) * size;
         let layout = Layout { row: positions * position, position, head: size };

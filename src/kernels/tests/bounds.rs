@@ -1,14 +1,19 @@
 //! Nothing is read outside the weights: they end where memory ends.
 #![cfg(unix)]
 
+use std::os::fd::AsRawFd;
 use std::ptr;
 
+#[cfg(target_arch = "x86_64")]
+use super::pairs;
 use super::tiles::{tiled, units};
 use super::{ALL_STORED, numbers, product, stored};
 use crate::kernels::processor::Path;
+use crate::kernels::quantized::multiplier::Multiplier;
+use crate::kernels::quantized::weights::QuantizedMatrix;
 use crate::kernels::weights::{Stored, Weights};
 
-/// Memory between two pages that cannot be read.
+/// A mapped file between two pages that cannot be read.
 struct Fenced {
     start: *mut u8,
     page: usize,
@@ -17,15 +22,18 @@ struct Fenced {
 
 impl Fenced {
     fn new(room: usize) -> Self {
-        // SAFETY: a new mapping, checked; its first and last page are closed.
+        let file = tempfile::tempfile().unwrap();
+        // SAFETY: a new mapping, closed, and the file in place of all but its first and last page; both are checked.
         unsafe {
             let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
             let length = room.next_multiple_of(page) + 2 * page;
+            file.set_len((length - 2 * page) as u64).unwrap();
             let flags = libc::MAP_PRIVATE | libc::MAP_ANON;
-            let start = libc::mmap(ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            let start = libc::mmap(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0);
             assert_ne!(start, libc::MAP_FAILED);
-            assert_eq!(libc::mprotect(start, page, libc::PROT_NONE), 0);
-            assert_eq!(libc::mprotect(start.byte_add(length - page), page, libc::PROT_NONE), 0);
+            let (inner, access) = (start.byte_add(page), libc::PROT_READ | libc::PROT_WRITE);
+            let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+            assert_eq!(libc::mmap(inner, length - 2 * page, access, flags, file.as_raw_fd(), 0), inner);
             Fenced { start: start.cast(), page, length }
         }
     }
@@ -54,13 +62,16 @@ impl Drop for Fenced {
 #[test]
 fn nothing_is_read_outside_the_weights() {
     const SIZES: [usize; 9] = [1, 15, 16, 17, 31, 33, 63, 64, 65];
-    let mut fenced = Fenced::new(65 * 300 * 4);
+    // Two chunks at a time, one, and what is left of one.
+    const LONG: [usize; 2] = [300, 515];
+    let mut fenced = Fenced::new(65 * 515 * 4);
     for path in Path::possible() {
         for kind in ALL_STORED {
             for outputs in SIZES {
-                for inputs in SIZES.into_iter().chain([300]) {
+                for inputs in SIZES.into_iter().chain(LONG) {
                     let (bytes, _) = stored(&numbers(outputs * inputs, 1), kind);
-                    for rows in [1, 3, 6, 13] {
+                    // Through registers, and by panels.
+                    for rows in [1, 3, 6, 13, 25] {
                         let x = numbers(rows * inputs, 2);
                         let free = product(Weights::new(&bytes, kind, outputs, inputs).unwrap(), None, path, &x, rows);
                         for at_end in [true, false] {
@@ -91,6 +102,54 @@ fn tiles_read_nothing_outside_the_weights() {
                 let free = of(&bytes);
                 for at_end in [true, false] {
                     assert_eq!(of(fenced.hold(&bytes, at_end)), free);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn pairs_read_nothing_outside_the_weights() {
+    const OUTPUTS: [usize; 8] = [1, 15, 16, 17, 31, 33, 63, 65];
+    let mut fenced = Fenced::new(65 * 600 * 2);
+    for (path, run) in pairs::runs() {
+        for (outputs, inputs) in
+            OUTPUTS.into_iter().flat_map(|outputs| [2, 14, 34, 64, 600].map(|inputs| (outputs, inputs)))
+        {
+            let (bytes, _) = stored(&numbers(outputs * inputs, 1), Stored::Bfloat16);
+            let bias = numbers(outputs, 3);
+            for rows in [1, 5, 13] {
+                let x = numbers(rows * inputs, 2);
+                let of = |bytes: &[u8]| {
+                    let weights = Weights::new(bytes, Stored::Bfloat16, outputs, inputs).unwrap();
+                    pairs::product(weights, &bias, path, run, &x)
+                };
+                let free = of(&bytes);
+                for at_end in [true, false] {
+                    assert_eq!(of(fenced.hold(&bytes, at_end)), free);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn quantizing_reads_nothing_outside_the_rows() {
+    let mut fenced = Fenced::new(65 * 130 * 4);
+    for path in Path::possible() {
+        for outputs in [1, 15, 17, 33, 64, 65] {
+            for inputs in [1, 31, 63, 64, 65, 130] {
+                let (bytes, _) = stored(&numbers(outputs * inputs, 1), Stored::Float32);
+                for at_end in [true, false] {
+                    // SAFETY: any bytes are float32.
+                    let (before, rows, after) = unsafe { fenced.hold(&bytes, at_end).align_to::<f32>() };
+                    assert_eq!((before.len(), rows.len(), after.len()), (0, outputs * inputs, 0));
+                    let mut matrix = QuantizedMatrix::zeros(outputs, inputs, Multiplier::of(path)).unwrap();
+                    let each = QuantizedMatrix::OUTPUTS_AT_ONCE;
+                    for (index, rows) in rows.chunks(each * inputs).enumerate() {
+                        assert_eq!(matrix.fill(index * each, rows), Ok(()));
+                    }
                 }
             }
         }

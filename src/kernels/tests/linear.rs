@@ -1,6 +1,6 @@
 //! Bits, accuracy and special values of the product.
 
-use super::{ALL_STORED, is_fused, numbers, product, stored};
+use super::{ALL_STORED, numbers, product, stored};
 use crate::kernels::linear::Linear;
 use crate::kernels::panel::CHUNK;
 use crate::kernels::processor::Path;
@@ -24,11 +24,10 @@ const SHAPES: [(usize, usize, usize); 12] = [
 ];
 
 /// The arithmetic that the kernel states, one sum at a time.
-pub(super) fn stated(x: &[f32], w: &[f32], bias: f32, fused: bool) -> f32 {
+pub(super) fn stated(x: &[f32], w: &[f32], bias: f32) -> f32 {
     let mut total = None;
     for (x, w) in x.chunks(CHUNK).zip(w.chunks(CHUNK)) {
-        let add = |sum: f32, (x, w): (&f32, &f32)| if fused { x.mul_add(*w, sum) } else { x * w + sum };
-        let sum = x.iter().zip(w).fold(0.0, add);
+        let sum = x.iter().zip(w).fold(0.0, |sum, (x, w): (&f32, &f32)| x.mul_add(*w, sum));
         total = Some(total.map_or(sum, |total: f32| total + sum));
     }
     total.unwrap() + bias
@@ -47,7 +46,7 @@ fn every_path_computes_the_stated_arithmetic_to_the_bit() {
                 for (index, y) in y.into_iter().enumerate() {
                     let (row, output) = (index / outputs, index % outputs);
                     let (x, w) = (&x[row * inputs..][..inputs], &w[output * inputs..][..inputs]);
-                    let expected = stated(x, w, bias[output], is_fused(path));
+                    let expected = stated(x, w, bias[output]);
                     let place = format!("{} {kind:?} {rows}x{outputs}x{inputs} at {row}, {output}", path.name());
                     assert_eq!(y.to_bits(), expected.to_bits(), "{place}: {y} is not {expected}");
                 }
@@ -163,8 +162,7 @@ fn special_values_are_those_of_the_stated_arithmetic() {
                 let wide = product(weights, None, path, &all, 2 * rows);
                 for (index, &y) in y.iter().enumerate() {
                     let (row, output) = (index / outputs, index % outputs);
-                    let expected =
-                        stated(&x[row * inputs..][..inputs], &w[output * inputs..][..inputs], -0.0, is_fused(path));
+                    let expected = stated(&x[row * inputs..][..inputs], &w[output * inputs..][..inputs], -0.0);
                     let same = |y: f32| y.to_bits() == expected.to_bits() || (y.is_nan() && expected.is_nan());
                     assert!(same(y) && same(wide[index]), "{} {kind:?} {row} {output}: {y} {expected}", path.name());
                 }

@@ -1,6 +1,7 @@
 //! Tests of the kernels on every path of this processor, and what they share.
 
 mod activation;
+mod agreement;
 mod attention;
 mod bounds;
 mod linear;
@@ -68,9 +69,4 @@ fn product(weights: Weights<'_>, bias: Option<&[f32]>, path: Path, x: &[f32], ro
         unsafe { call.run(item) };
     }
     y
-}
-
-/// Whether a path rounds a multiplication and its addition once.
-fn is_fused(path: Path) -> bool {
-    path != Path::portable() || cfg!(any(target_arch = "aarch64", target_feature = "fma"))
 }

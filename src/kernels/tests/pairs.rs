@@ -11,7 +11,7 @@ use crate::kernels::rows::{Rows, RowsMut};
 use crate::kernels::weights::{Stored, Weights};
 
 /// Computes an item.
-type Run = unsafe fn(&Call<'_>, usize);
+pub(super) type Run = unsafe fn(&Call<'_>, usize);
 
 /// VDPBF16PS, but for denormal numbers.
 struct PortablePairs;
@@ -33,7 +33,18 @@ unsafe fn portable(call: &Call<'_>, number: usize) {
     unsafe { item::<PortablePairs>(call, number) }
 }
 
-fn product(weights: Weights<'_>, bias: &[f32], path: Path, run: Run, x: &[f32]) -> Vec<f32> {
+/// What can be run here.
+pub(super) fn runs() -> Vec<(Path, Run)> {
+    let mut runs: Vec<(Path, Run)> = vec![(Path::portable(), portable)];
+    if is_x86_feature_detected!("avx512bf16") {
+        runs.extend(Path::possible().into_iter().filter(|path| path.name() == "avx512").map(|path| (path, run as _)));
+    } else {
+        eprintln!("the instruction was not run: this processor has no AVX512-BF16");
+    }
+    runs
+}
+
+pub(super) fn product(weights: Weights<'_>, bias: &[f32], path: Path, run: Run, x: &[f32]) -> Vec<f32> {
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let rows = x.len() / inputs;
     let mut y = vec![f32::NAN; rows * outputs];
@@ -62,13 +73,7 @@ fn stated(x: &[f32], w: &[f32], bias: f32) -> f32 {
 
 #[test]
 fn every_cut_computes_the_stated_arithmetic_to_the_bit() {
-    let mut runs: Vec<(Path, Run)> = vec![(Path::portable(), portable)];
-    if is_x86_feature_detected!("avx512bf16") {
-        runs.extend(Path::possible().into_iter().filter(|path| path.name() == "avx512").map(|path| (path, run as _)));
-    } else {
-        eprintln!("the instruction was not run: this processor has no AVX512-BF16");
-    }
-    for (path, run) in runs {
+    for (path, run) in runs() {
         for (rows, outputs, inputs) in [
             (1, 1, 1),
             (1, 33, 65),

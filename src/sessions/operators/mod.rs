@@ -33,6 +33,11 @@ pub fn domain(path: Path, matrices: Vec<QuantizedMatrix>) -> Result<OperatorDoma
 const SHARES: usize = 256;
 
 /// Runs every item once, on the session's threads.
+///
+/// There is no lock at which many cores would queue. Threads claim shares by one atomic addition each, at most [`SHARES`] in
+/// a run, on counters that the runtime keeps apart for groups of threads; items read what nobody writes, write parts of
+/// the output that are theirs, and allocate nothing (room for a run is made before it, by one thread). The one flag that they
+/// share is written by a panic alone. Callers wait for each other at the session, whose runs have all cores.
 pub(super) fn in_parallel(
     context: &ComputeContext,
     items: usize,
