@@ -65,7 +65,7 @@ def test_a_token_has_the_same_bits_alone_and_batched(tmp_path):
 def test_kernels_are_ours_and_told(tmp_path, monkeypatch):
     folder = write_bert(tmp_path / "bert").folder
     usual = Embedder(folder, dtype="int8")
-    assert usual.device_report()["kernels"] in ("avx512-vnni", "avx2-vnni", "avx2", "portable")
+    assert usual.device_report()["kernels"] in ("amx-int8", "avx512-vnni", "avx2-vnni", "avx2", "portable")
     monkeypatch.setenv("IRONVEC_KERNELS", "portable")
     plain = Embedder(folder, dtype="int8")
     assert plain.device_report()["kernels"] == "portable"

@@ -180,11 +180,11 @@ class LoadedModel:
 
         Returns:
             "provider", "dtype", "threads"; "kernels", whose they are: "onnxruntime", "onnxruntime, attention avx2" (or
-            "avx512"), or for all of it "amx", "avx512", "avx2", "portable", of int8 also "avx512-vnni", "avx2-vnni";
-            "nodes" of the graph that ironvec wrote (None for an ONNX file of others), "nodes_placed" on the provider
-            and in how many "partitions" (None with CUDA, which leaves nodes that compute shapes to the CPU); "buckets",
-            the lengths that CoreML's rows are padded to (longer ones are a `ValueError`; empty where any length runs),
-            and "open_buckets"; "cache_folder", which holds CoreML's weights and compiled models;
+            "avx512"), or for all of it "amx", "avx512", "avx2", "portable", of int8 also "amx-int8", "avx512-vnni",
+            "avx2-vnni"; "nodes" of the graph that ironvec wrote (None for an ONNX file of others), "nodes_placed" on
+            the provider and in how many "partitions" (None with CUDA, which leaves nodes that compute shapes to the
+            CPU); "buckets", the lengths that CoreML's rows are padded to (longer ones are a `ValueError`; empty where
+            any length runs), and "open_buckets"; "cache_folder", which holds CoreML's weights and compiled models;
             "available_providers"; "runtime_version", "runtime_library", "runtime_build" of ONNX Runtime;
             "runtime_packages", the installed packages that share its folder: more than one overwrite each other.
         """

@@ -115,6 +115,15 @@ impl Path {
         self.bfloat16
     }
 
+    /// Who multiplies tiles, on the path of that name.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) fn tiles(self) -> Option<Unit> {
+        match self.bfloat16 {
+            Bfloat16::Tiles(unit) => Some(unit),
+            Bfloat16::Pairs | Bfloat16::Missing | Bfloat16::Emulation => None,
+        }
+    }
+
     /// Whether products of bfloat16 are as fast as they should be.
     fn has_bfloat16(self) -> bool {
         match self.bfloat16 {

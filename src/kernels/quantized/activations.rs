@@ -51,6 +51,13 @@ impl Activations {
         self.start.wrapping_add(row * self.stride + 8 * self.blocks).cast()
     }
 
+    /// Bytes from one row's steps to the next one's.
+    #[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+    #[inline(always)]
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// Fills in some rows.
     ///
     /// # Safety

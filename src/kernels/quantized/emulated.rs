@@ -1,9 +1,10 @@
 //! What AVX-512 VNNI does, in plain Rust: so that its layout of weights, its sums' beginnings and its tails are tested on
-//! processors that do not have it.
+//! processors that do not have it. So are tiles beside it.
 
 use super::block::BLOCK;
-use super::integers::Integers;
+use super::integers::{InTiles, Integers};
 use super::portable::in_arrays;
+use crate::kernels::tiles::emulation;
 
 /// Plain Rust with the shapes of AVX-512 VNNI.
 pub(super) struct Emulated;
@@ -28,5 +29,14 @@ impl Integers for Emulated {
             *sum += weights.into_iter().zip(x).map(|(weight, x)| i32::from(weight) * i32::from(x)).sum::<i32>();
         }
         sums
+    }
+}
+
+impl InTiles for Emulated {
+    type Tiles = emulation::Emulated;
+
+    unsafe fn sums(from: *const i32, more: i32) -> Self::Sums {
+        // SAFETY: the trait's: 32 integers.
+        unsafe { from.cast::<Self::Sums>().read() }.map(|sum| sum + more)
     }
 }

@@ -4,6 +4,8 @@
 //! part of the `#[target_feature]` function that is called.
 
 use super::block::{BLOCK, Step};
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+use crate::kernels::tiles::Tiles;
 
 /// Sums of products of 8-bit integers for `OUTPUTS` outputs at once.
 ///
@@ -46,3 +48,16 @@ pub(super) trait Integers {
 
 /// Outputs of a panel at most.
 pub(super) const MOST_OUTPUTS: usize = 32;
+
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+/// Integers whose activations and weights lie as tiles read them.
+///
+/// # Safety
+/// [`Integers`]'.
+pub(super) trait InTiles: Integers<Activation = i8> {
+    /// Who multiplies tiles.
+    type Tiles: Tiles;
+
+    /// Reads a sum for each output, and adds one integer to all.
+    unsafe fn sums(from: *const i32, more: i32) -> Self::Sums;
+}

@@ -6,7 +6,10 @@ use std::ops::Range;
 use super::activations::Activations;
 use super::block::BLOCK;
 use super::integers::{Integers, MOST_OUTPUTS};
-use super::multiplier::with_integers;
+use super::multiplier::{Kind, Multiplier, with_integers};
+use super::operands::{Operands, equal_share, put};
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+use super::tiles;
 use super::weights::{QuantizedMatrix, block_bytes};
 use crate::kernels::rows::{Rows, RowsMut};
 
@@ -22,14 +25,13 @@ const ACTIVATIONS: usize = 128 * 1024;
 /// Outputs of an item: a multiple of every panel's.
 const OUTPUTS: usize = 2 * MOST_OUTPUTS;
 
-/// One run of a product: rows and the room for their results, of the right shape.
+/// Multiplies some rows by some outputs, from the beginning of a panel on; unsafe for the reasons of [`multiply`].
+type Item = unsafe fn(&Operands<'_>, Range<usize>, Range<usize>);
+
+/// One run of a product.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
-    matrix: &'a QuantizedMatrix,
-    bias: Option<&'a [f32]>,
-    x: Rows<'a>,
-    y: RowsMut<'a>,
-    activations: Activations,
+    operands: Operands<'a>,
     rows_per_item: usize,
 }
 
@@ -56,12 +58,12 @@ impl<'a> Call<'a> {
         // Equal shares, so that no thread waits for the longest.
         let shares = rows.saturating_mul(inputs).div_ceil(ACTIVATIONS).max(1);
         let rows_per_item = rows.div_ceil(shares).next_multiple_of(TILE).max(1);
-        Some(Call { matrix, bias, x, y, activations, rows_per_item })
+        Some(Call { operands: Operands { matrix, bias, x, y, activations }, rows_per_item })
     }
 
     /// Items of the first step: numbers from 0 on.
     pub(crate) fn first_items(&self) -> usize {
-        self.x.rows.div_ceil(QUANTIZED)
+        self.operands.x.rows.div_ceil(QUANTIZED)
     }
 
     /// Quantizes the activations of an item; there is nothing in an item that does not exist.
@@ -69,14 +71,16 @@ impl<'a> Call<'a> {
     /// # Safety
     /// No other thread runs the same item at the same time.
     pub(crate) unsafe fn first(&self, item: usize) {
-        let (call, rows) = (self, share(item, QUANTIZED, self.x.rows));
+        let (operands, rows) = (&self.operands, share(item, QUANTIZED, self.operands.x.rows));
         // SAFETY: the multiplier is the proof; the rows are there; the caller's.
-        unsafe { with_integers!(self.matrix.multiplier(), quantize(call: &Call<'_>, rows: Range<usize>)) }
+        unsafe {
+            with_integers!(self.operands.matrix.multiplier(), quantize(operands: &Operands<'_>, rows: Range<usize>))
+        }
     }
 
     /// Items of the second step: numbers from 0 on.
     pub(crate) fn items(&self) -> usize {
-        self.x.rows.div_ceil(self.rows_per_item) * self.y.width.div_ceil(OUTPUTS)
+        self.operands.x.rows.div_ceil(self.rows_per_item) * self.operands.y.width.div_ceil(OUTPUTS)
     }
 
     /// Multiplies an item; there is nothing in an item that does not exist.
@@ -84,15 +88,19 @@ impl<'a> Call<'a> {
     /// # Safety
     /// Every item of the first step has been run; no other thread runs the same item at the same time.
     pub(crate) unsafe fn run(&self, item: usize) {
-        let across = self.y.width.div_ceil(OUTPUTS).max(1);
-        let (call, rows) = (self, share(item / across, self.rows_per_item, self.x.rows));
-        let outputs = share(item % across, OUTPUTS, self.y.width);
+        let across = self.operands.y.width.div_ceil(OUTPUTS).max(1);
+        let (operands, rows) = (&self.operands, share(item / across, self.rows_per_item, self.operands.x.rows));
+        let outputs = share(item % across, OUTPUTS, self.operands.y.width);
         // SAFETY: the multiplier is the proof; rows and outputs are there; the caller's.
         unsafe {
-            with_integers!(
-                self.matrix.multiplier(),
-                multiply(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>)
-            )
+            match in_tiles(self.operands.matrix.multiplier()) {
+                // Fewer read the weights once either way.
+                Some(multiply) if rows.len() > TILE => multiply(operands, rows, outputs),
+                Some(_) | None => with_integers!(
+                    self.operands.matrix.multiplier(),
+                    multiply(operands: &Operands<'_>, rows: Range<usize>, outputs: Range<usize>)
+                ),
+            }
         }
     }
 }
@@ -103,29 +111,43 @@ fn share(index: usize, each: usize, total: usize) -> Range<usize> {
     start..start.saturating_add(each).min(total)
 }
 
-#[inline(always)]
-unsafe fn quantize<I: Integers>(call: &Call<'_>, rows: Range<usize>) {
-    // SAFETY: the caller's.
-    unsafe { call.activations.fill::<I>(&call.x, rows) }
+/// What multiplies items of many rows, where it is not what multiplies those of few.
+fn in_tiles(multiplier: Multiplier) -> Option<Item> {
+    match multiplier.kind() {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        Kind::Amx => Some(tiles::multiply_by_amx),
+        #[cfg(test)]
+        Kind::EmulatedAmx => Some(tiles::multiply::<super::emulated::Emulated>),
+        #[cfg(target_arch = "x86_64")]
+        Kind::Vnni512 | Kind::Vnni256 | Kind::Avx2 => None,
+        Kind::Portable => None,
+        #[cfg(test)]
+        Kind::Emulated => None,
+    }
 }
 
 #[inline(always)]
-unsafe fn multiply<I: Integers>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+unsafe fn quantize<I: Integers>(operands: &Operands<'_>, rows: Range<usize>) {
+    // SAFETY: the caller's.
+    unsafe { operands.activations.fill::<I>(&operands.x, rows) }
+}
+
+#[inline(always)]
+unsafe fn multiply<I: Integers>(operands: &Operands<'_>, rows: Range<usize>, outputs: Range<usize>) {
     for output in outputs.step_by(I::OUTPUTS) {
         let mut row = rows.start;
         while row < rows.end {
-            // Tiles of equal shares: seven rows as four and three, since a row alone widens weights for itself.
-            let left = rows.end - row;
-            let count = left.div_ceil(left.div_ceil(TILE));
+            // Seven rows are four and three, since a row alone widens weights for itself.
+            let count = equal_share(rows.end - row, TILE);
             // SAFETY: the caller's.
             unsafe {
                 match count {
-                    1 => tile::<I, 1>(call, row, output),
-                    2 => tile::<I, 2>(call, row, output),
-                    3 => tile::<I, 3>(call, row, output),
-                    4 => tile::<I, 4>(call, row, output),
-                    5 => tile::<I, 5>(call, row, output),
-                    _ => tile::<I, TILE>(call, row, output),
+                    1 => tile::<I, 1>(operands, row, output),
+                    2 => tile::<I, 2>(operands, row, output),
+                    3 => tile::<I, 3>(operands, row, output),
+                    4 => tile::<I, 4>(operands, row, output),
+                    5 => tile::<I, 5>(operands, row, output),
+                    _ => tile::<I, TILE>(operands, row, output),
                 }
             }
             row += count;
@@ -135,19 +157,19 @@ unsafe fn multiply<I: Integers>(call: &Call<'_>, rows: Range<usize>, outputs: Ra
 
 /// Some rows by a panel of outputs.
 #[inline(always)]
-unsafe fn tile<I: Integers, const ROWS: usize>(call: &Call<'_>, row: usize, output: usize) {
-    let mut panel = call.matrix.panel(output / I::OUTPUTS, I::OUTPUTS);
+unsafe fn tile<I: Integers, const ROWS: usize>(operands: &Operands<'_>, row: usize, output: usize) {
+    let mut panel = operands.matrix.panel(output / I::OUTPUTS, I::OUTPUTS);
     // SAFETY: the caller's; past the width only the array is written.
     unsafe {
         let mut totals = [I::zeros(); ROWS];
-        for block in 0..call.x.width.div_ceil(BLOCK) {
+        for block in 0..operands.x.width.div_ceil(BLOCK) {
             let steps = panel.add(2 * I::OUTPUTS);
             let mut x = [std::ptr::null::<I::Activation>(); ROWS];
             let mut sums = [I::all(0); ROWS];
             for at in 0..ROWS {
-                x[at] = call.activations.steps::<I::Activation>(row + at).add(block * BLOCK);
+                x[at] = operands.activations.steps::<I::Activation>(row + at).add(block * BLOCK);
                 if I::OFFSET > 0 {
-                    sums[at] = I::all(*call.activations.first(row + at, block));
+                    sums[at] = I::all(*operands.activations.first(row + at, block));
                 }
             }
             for group in 0..BLOCK / I::GROUP {
@@ -158,29 +180,12 @@ unsafe fn tile<I: Integers, const ROWS: usize>(call: &Call<'_>, row: usize, outp
             }
             let sizes = I::sizes(panel);
             for at in 0..ROWS {
-                totals[at] = I::add_scaled(totals[at], sums[at], sizes, *call.activations.size(row + at, block));
+                totals[at] = I::add_scaled(totals[at], sums[at], sizes, *operands.activations.size(row + at, block));
             }
             panel = panel.wrapping_add(block_bytes(I::OUTPUTS));
         }
         for at in 0..ROWS {
-            put::<I>(call, row + at, output, totals[at]);
+            put::<I>(operands, row + at, output, totals[at]);
         }
-    }
-}
-
-/// Adds the bias, and leaves out outputs past the width.
-#[inline(always)]
-unsafe fn put<I: Integers>(call: &Call<'_>, row: usize, output: usize, total: I::Floats) {
-    let mut totals = [0.0_f32; MOST_OUTPUTS];
-    // SAFETY: the caller's; there is room for the largest panel.
-    unsafe {
-        I::store(totals.as_mut_ptr(), total);
-        let count = I::OUTPUTS.min(call.y.width - output);
-        if let Some(bias) = call.bias {
-            for at in 0..count {
-                totals[at] += *bias.as_ptr().add(output + at);
-            }
-        }
-        std::ptr::copy_nonoverlapping(totals.as_ptr(), call.y.at(row, output), count);
     }
 }

@@ -15,9 +15,12 @@ mod emulated;
 mod integers;
 pub(crate) mod linear;
 pub(crate) mod multiplier;
+mod operands;
 mod portable;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, all(target_arch = "x86_64", target_os = "linux")))]
+mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 pub(crate) mod weights;

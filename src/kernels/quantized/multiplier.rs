@@ -1,6 +1,8 @@
 //! Which instructions for integers this processor has, and generic code compiled for them.
 
 use crate::kernels::processor::{Instructions, Path};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::kernels::tiles::Unit;
 
 /// Who multiplies. A value of this type is the proof that the processor has the instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +11,9 @@ pub(crate) struct Multiplier(Kind);
 /// What a [`Multiplier`] multiplies with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// AMX-INT8 where there are many rows, AVX-512 VNNI where there are few.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Amx,
     /// AVX-512 VNNI.
     #[cfg(target_arch = "x86_64")]
     Vnni512,
@@ -23,12 +28,19 @@ pub(super) enum Kind {
     /// Plain Rust that does what AVX-512 VNNI does.
     #[cfg(test)]
     Emulated,
+    /// The same, beside emulated tiles.
+    #[cfg(test)]
+    EmulatedAmx,
 }
 
 impl Multiplier {
     /// The fastest of a path.
     pub(crate) fn of(path: Path) -> Multiplier {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        let has_tiles = path.tiles().is_some_and(Unit::has_integers);
         Multiplier(match path.instructions() {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Instructions::Avx512 if has_tiles && is_x86_feature_detected!("avx512vnni") => Kind::Amx,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 if is_x86_feature_detected!("avx512vnni") => Kind::Vnni512,
             #[cfg(target_arch = "x86_64")]
@@ -42,7 +54,7 @@ impl Multiplier {
     /// All that this processor can run.
     #[cfg(test)]
     pub(super) fn possible() -> Vec<Multiplier> {
-        let mut kinds = vec![Kind::Portable, Kind::Emulated];
+        let mut kinds = vec![Kind::Portable, Kind::Emulated, Kind::EmulatedAmx];
         #[cfg(target_arch = "x86_64")]
         {
             let has_avx2 = Path::possible().into_iter().any(|path| path.name() == "avx2");
@@ -50,6 +62,8 @@ impl Multiplier {
             kinds.extend((has_avx2 && is_x86_feature_detected!("avxvnni")).then_some(Kind::Vnni256));
             let has_avx512 = Path::possible().into_iter().any(|path| path.name() == "avx512");
             kinds.extend((has_avx512 && is_x86_feature_detected!("avx512vnni")).then_some(Kind::Vnni512));
+            let fastest = Multiplier::of(Path::possible()[0]).0;
+            kinds.extend((!kinds.contains(&fastest)).then_some(fastest));
         }
         kinds.into_iter().map(Multiplier).collect()
     }
@@ -57,6 +71,8 @@ impl Multiplier {
     /// What reports call it.
     pub(crate) fn name(self) -> &'static str {
         match self.0 {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Kind::Amx => "amx-int8",
             #[cfg(target_arch = "x86_64")]
             Kind::Vnni512 => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
@@ -66,6 +82,8 @@ impl Multiplier {
             Kind::Portable => "portable",
             #[cfg(test)]
             Kind::Emulated => "emulated",
+            #[cfg(test)]
+            Kind::EmulatedAmx => "emulated tiles",
         }
     }
 
@@ -98,6 +116,8 @@ macro_rules! with_integers {
             unsafe { $function::<crate::kernels::quantized::avx2::Avx2>($($argument),*) }
         }
         match $multiplier.kind() {
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            crate::kernels::quantized::multiplier::Kind::Amx => vnni512($($argument),*),
             #[cfg(target_arch = "x86_64")]
             crate::kernels::quantized::multiplier::Kind::Vnni512 => vnni512($($argument),*),
             #[cfg(target_arch = "x86_64")]
@@ -108,7 +128,8 @@ macro_rules! with_integers {
                 $function::<crate::kernels::quantized::portable::Portable>($($argument),*)
             }
             #[cfg(test)]
-            crate::kernels::quantized::multiplier::Kind::Emulated => {
+            crate::kernels::quantized::multiplier::Kind::Emulated
+            | crate::kernels::quantized::multiplier::Kind::EmulatedAmx => {
                 $function::<crate::kernels::quantized::emulated::Emulated>($($argument),*)
             }
         }

@@ -1,4 +1,5 @@
-//! Bits, accuracy and special values of the quantized product, on every multiplier of this processor and on emulated VNNI.
+//! Bits, accuracy and special values of the quantized product, on every multiplier of this processor, on emulated VNNI and on
+//! emulated tiles beside it.
 
 use super::block::{BLOCK, peak, rotate, step_size, to_steps};
 use super::linear::Call;
@@ -8,7 +9,7 @@ use crate::kernels::rows::{Rows, RowsMut};
 use crate::kernels::tests::numbers;
 
 /// Rows, outputs and inputs with all kinds of tails.
-const SHAPES: [(usize, usize, usize); 16] = [
+const SHAPES: [(usize, usize, usize); 20] = [
     (1, 1, 1),
     (1, 33, 257),
     (2, 17, 770),
@@ -20,9 +21,13 @@ const SHAPES: [(usize, usize, usize); 16] = [
     (12, 64, 65),
     (13, 47, 259),
     (15, 16, 63),
+    (16, 64, 64),
+    (16, 33, 1),
     (17, 130, 15),
     (31, 1, 17),
     (33, 65, 384),
+    (63, 16, 65),
+    (64, 63, 16),
     (65, 17, 2100),
     (200, 9, 128),
 ];

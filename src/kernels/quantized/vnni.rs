@@ -6,7 +6,11 @@ use std::arch::x86_64::*;
 
 use super::avx2::{in_two_of_eight, rotate};
 use super::block::BLOCK;
+#[cfg(target_os = "linux")]
+use super::integers::InTiles;
 use super::integers::Integers;
+#[cfg(target_os = "linux")]
+use crate::kernels::tiles::instructions::Amx;
 
 /// AVX-512 VNNI. Two vectors of outputs, so that with six rows twelve sums run beside each other.
 pub(super) struct Vnni512;
@@ -83,6 +87,21 @@ impl Integers for Vnni512 {
         unsafe {
             _mm512_storeu_ps(to, values[0]);
             _mm512_storeu_ps(to.add(16), values[1]);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl InTiles for Vnni512 {
+    type Tiles = Amx;
+
+    #[inline(always)]
+    unsafe fn sums(from: *const i32, more: i32) -> [__m512i; 2] {
+        // SAFETY: the trait's: 32 integers.
+        unsafe {
+            let (left, right) = (_mm512_loadu_si512(from.cast()), _mm512_loadu_si512(from.add(16).cast()));
+            let more = _mm512_set1_epi32(more);
+            [_mm512_add_epi32(left, more), _mm512_add_epi32(right, more)]
         }
     }
 }

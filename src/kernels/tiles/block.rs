@@ -1,7 +1,7 @@
 //! The innermost product: one or two blocks of 16 outputs by one or two of 16 rows, over all inputs.
 
 use super::activations::Activations;
-use super::{BYTES, INPUTS, ROWS, Tiles, activations, sums, weights};
+use super::{BYTES, INPUTS, ROWS, Tiles, left as weights, right as activations, sums};
 use crate::kernels::lanes::Lanes;
 use crate::kernels::panel::CHUNK;
 use crate::kernels::rows::{Rows, RowsMut, Sums};

@@ -1,5 +1,6 @@
 //! [`Tiles`] in plain Rust: bit for bit what the instructions are documented to do (Intel's Software Developer's Manual,
-//! LDTILECFG and TDPBF16PS), their refusals as panics. Numbers below 2⁻¹²⁶ count as zero, on the way in and out.
+//! LDTILECFG, TDPBF16PS and TDPBSUD), their refusals as panics. Of bfloat16 and its sums, numbers below 2⁻¹²⁶ count as zero, on
+//! the way in and out.
 
 use super::{BYTES, ROWS, Shapes, Tiles};
 use crate::kernels::portable::Portable;
@@ -8,7 +9,7 @@ use crate::kernels::portable::Portable;
 type Words = [[u32; BYTES / 4]; ROWS];
 
 /// Eight tiles in memory.
-pub(super) struct Emulated {
+pub(in crate::kernels) struct Emulated {
     words: [Words; 8],
     /// Rows, and columns of 32 bits, of each; zeros where there is no tile.
     shapes: [[usize; 2]; 8],
@@ -66,9 +67,7 @@ impl Tiles for Emulated {
     }
 
     unsafe fn multiply<const SUMS: usize, const LEFT: usize, const RIGHT: usize>(&mut self) {
-        let [rows, columns] = self.shape(SUMS);
-        let [left_rows, pairs] = self.shape(LEFT);
-        assert_eq!((left_rows, self.shape(RIGHT)), (rows, [pairs, columns]), "shapes that match");
+        let [rows, pairs, columns] = self.shapes::<SUMS, LEFT, RIGHT>();
         let (left, right) = (self.words[LEFT], self.words[RIGHT].map(|row| row.map(halves)));
         let fits = is_moderate(&left) && is_moderate(&self.words[RIGHT]);
         let step = if fits { exact_step } else { any_step };
@@ -85,6 +84,21 @@ impl Tiles for Emulated {
             }
         }
     }
+
+    unsafe fn multiply_integers<const SUMS: usize, const LEFT: usize, const RIGHT: usize>(&mut self) {
+        let [rows, groups, columns] = self.shapes::<SUMS, LEFT, RIGHT>();
+        let (left, right) = (self.words[LEFT], self.words[RIGHT]);
+        for (left, to) in left[..rows].iter().zip(&mut self.words[SUMS]) {
+            for (left, right) in left[..groups].iter().zip(&right) {
+                let left = left.to_le_bytes().map(|byte| i32::from(byte as i8));
+                for (to, right) in to[..columns].iter_mut().zip(right) {
+                    let products =
+                        left.into_iter().zip(right.to_le_bytes()).map(|(left, right)| left * i32::from(right));
+                    *to = to.wrapping_add(products.sum::<i32>() as u32);
+                }
+            }
+        }
+    }
 }
 
 impl Emulated {
@@ -92,6 +106,14 @@ impl Emulated {
     fn shape(&self, tile: usize) -> [usize; 2] {
         assert_ne!(self.shapes[tile], [0; 2], "a tile without a shape");
         self.shapes[tile]
+    }
+
+    /// Rows of a product, words of a row on its left, and its columns.
+    fn shapes<const SUMS: usize, const LEFT: usize, const RIGHT: usize>(&self) -> [usize; 3] {
+        assert!(SUMS != LEFT && SUMS != RIGHT && LEFT != RIGHT, "three tiles");
+        let ([rows, columns], [left_rows, words]) = (self.shape(SUMS), self.shape(LEFT));
+        assert_eq!((left_rows, self.shape(RIGHT)), (rows, [words, columns]), "shapes that match");
+        [rows, words, columns]
     }
 }
 
@@ -127,7 +149,7 @@ mod tests {
     use super::*;
     use half::bf16;
 
-    const SHAPES: Shapes = Shapes { outputs: [2, 0], rows: [1, 0] };
+    const SHAPES: Shapes = Shapes { left: [2, 0], right: [1, 0] };
 
     /// The sum of one row of products, on top of `start`.
     fn sum(start: f32, left: &[f32], right: &[f32]) -> f32 {
@@ -187,6 +209,29 @@ mod tests {
         assert!(sum(0.0, &[f32::INFINITY, 1.0], &[1.0, f32::NEG_INFINITY]).is_nan());
         assert!(sum(f32::NAN, &[1.0], &[1.0]).is_nan());
         assert_eq!(sum(0.0, &[3e38, 3e38], &[1.0; 2]), f32::INFINITY);
+    }
+
+    #[test]
+    fn integers_are_signed_on_the_left_and_unsigned_on_the_right() {
+        // A word has four inputs of a row, or of a column; row 0 of the right tile has the first inputs of its columns.
+        let (mut left, mut right) = ([0_u8; 3 * BYTES], [0_u8; ROWS * 8]);
+        left[..5].copy_from_slice(&[0x80, 0xff, 2, 0, 3]);
+        left[2 * BYTES + 63] = 0x7f;
+        right[..12].copy_from_slice(&[0x80, 1, 0xff, 9, 0xff, 2, 0, 0, 5, 9, 9, 9]);
+        right[ROWS * 8 - 1] = 0xff;
+        let mut sums = [100_i32, -100, 1, 2, 3, i32::MAX];
+        let mut tiles = Emulated::new();
+        // SAFETY: three rows of 64 bytes, 16 of 8, and three of 8.
+        unsafe {
+            tiles.configure(&Shapes { left: [3, 0], right: [0, 2] });
+            tiles.load::<1>(sums.as_ptr().cast(), 8);
+            tiles.load::<4>(left.as_ptr(), BYTES);
+            tiles.load::<7>(right.as_ptr(), 8);
+            tiles.multiply_integers::<1, 4, 7>();
+            tiles.store::<1>(sums.as_mut_ptr().cast(), 8);
+        }
+        let first = [100 - 128 * 128 - 1 + 2 * 255 + 3 * 5, -100 - 128 * 255 - 2];
+        assert_eq!(sums, [first[0], first[1], 1, 2, 3, i32::MAX.wrapping_add(127 * 255)]);
     }
 
     #[test]

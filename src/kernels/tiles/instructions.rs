@@ -12,6 +12,8 @@ use crate::kernels::avx512::Avx512;
 
 /// CPUID leaf 7, EDX: AMX-BF16 and AMX-TILE.
 const NEEDED: u32 = 1 << 22 | 1 << 24;
+/// The same: AMX-INT8.
+const INTEGERS: u32 = 1 << 25;
 
 /// Linux's number of arch_prctl, its request for a part of the processor's state, and the number of the tiles' data.
 const ARCH_PRCTL: isize = 158;
@@ -28,12 +30,21 @@ pub(super) fn are_there() -> bool {
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c");
-        // Leaf 7 is there where AVX2 is.
-        #[allow(unused_unsafe, reason = "a safe function since Rust 1.94")]
-        // SAFETY: every x86-64 processor has the instruction.
-        let has_tiles = || unsafe { __cpuid_count(7, 0) }.edx & NEEDED == NEEDED;
-        lanes && has_tiles() && is_permitted()
+        lanes && has(NEEDED) && is_permitted()
     })
+}
+
+/// Whether tiles that are there multiply 8-bit integers too.
+pub(super) fn have_integers() -> bool {
+    has(INTEGERS)
+}
+
+/// Whether CPUID says so, on a processor with AVX2, which has leaf 7.
+fn has(bits: u32) -> bool {
+    #[allow(unused_unsafe, reason = "a safe function since Rust 1.94")]
+    // SAFETY: every x86-64 processor has the instruction.
+    let leaf = unsafe { __cpuid_count(7, 0) };
+    leaf.edx & bits == bits
 }
 
 /// Asks the system for the tiles' state.
@@ -54,8 +65,8 @@ fn is_permitted() -> bool {
     answer == 0
 }
 
-/// AMX-TILE and AMX-BF16.
-pub(super) struct Amx;
+/// AMX-TILE with AMX-BF16 and AMX-INT8.
+pub(in crate::kernels) struct Amx;
 
 impl Tiles for Amx {
     type Lanes = Avx512;
@@ -119,6 +130,20 @@ impl Tiles for Amx {
         unsafe {
             asm!(
                 "tdpbf16ps tmm{sums}, tmm{left}, tmm{right}",
+                sums = const SUMS,
+                left = const LEFT,
+                right = const RIGHT,
+                options(nostack, nomem, preserves_flags),
+            );
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_integers<const SUMS: usize, const LEFT: usize, const RIGHT: usize>(&mut self) {
+        // SAFETY: the trait's.
+        unsafe {
+            asm!(
+                "tdpbsud tmm{sums}, tmm{left}, tmm{right}",
                 sums = const SUMS,
                 left = const LEFT,
                 right = const RIGHT,

@@ -151,15 +151,15 @@ impl Call<'_> {
                     true => self.operands.activations.rows_of(block + index),
                     false => 0,
                 };
-                let shapes = Shapes { outputs: [count(0), count(1)], rows: [rows(0), rows(1)] };
-                let place = Place { output, block, outputs: shapes.outputs };
+                let shapes = Shapes { left: [count(0), count(1)], right: [rows(0), rows(1)] };
+                let place = Place { output, block, outputs: shapes.left };
                 // SAFETY: the caller's; tiles are configured for the place.
                 unsafe {
                     if configured != Some(shapes) {
                         tiles.configure(&shapes);
                         configured = Some(shapes);
                     }
-                    match (shapes.outputs[1] > 0, shapes.rows[1] > 0) {
+                    match (shapes.left[1] > 0, shapes.right[1] > 0) {
                         (false, false) => product::<T, TERMS, 1, 1>(&mut tiles, &self.operands, place),
                         (false, true) => product::<T, TERMS, 1, 2>(&mut tiles, &self.operands, place),
                         (true, false) => product::<T, TERMS, 2, 1>(&mut tiles, &self.operands, place),

@@ -1,4 +1,5 @@
-//! Products by tiles of bfloat16 (Intel's AMX), over weights that stay where they lie.
+//! Products by tiles (Intel's AMX): of bfloat16, over weights that stay where they lie. Those of 8-bit integers are among
+//! the [`quantized`](super::quantized) ones.
 //!
 //! `Yᵀ = W·Xᵀ`: 16 outputs by 32 inputs of the mapped weights are a tile as they are, and only activations are put in pairs.
 //! A float32 activation is exactly the sum of three bfloat16 [`terms`](super::terms), so three products of a tile of weights
@@ -15,17 +16,17 @@
 
 mod activations;
 mod block;
-mod emulation;
+pub(super) mod emulation;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod instructions;
+pub(super) mod instructions;
 pub(super) mod linear;
 
 use super::lanes::Lanes;
 
 /// Rows of a tile.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 /// Bytes of a tile's row.
-const BYTES: usize = 64;
+pub(super) const BYTES: usize = 64;
 /// Inputs that a tile of weights covers.
 const INPUTS: usize = 32;
 
@@ -51,6 +52,15 @@ impl Unit {
         None
     }
 
+    /// Whether it is the processor, and multiplies 8-bit integers too.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    pub(super) fn has_integers(self) -> bool {
+        match self.0 {
+            Kind::Instructions => instructions::have_integers(),
+            Kind::Emulation => false,
+        }
+    }
+
     /// Plain Rust.
     pub(super) fn emulated() -> Unit {
         Unit(Kind::Emulation)
@@ -63,7 +73,7 @@ impl Unit {
 /// Every function needs the instructions, which a [`Unit`] proves; all but `configure` need a thread that has configured
 /// its tiles and not released them since, and tiles that have a shape. Pointers lead to as many rows of as many bytes as the
 /// tile has, `stride` bytes apart.
-trait Tiles {
+pub(super) trait Tiles {
     /// Vectors of the same processor.
     type Lanes: Lanes;
 
@@ -82,30 +92,34 @@ trait Tiles {
     /// Adds the product of two tiles of bfloat16 to one of float32. `LEFT` has pairs side by side in its rows; `RIGHT`
     /// has a row for each pair. All three are of matching shapes.
     unsafe fn multiply<const SUMS: usize, const LEFT: usize, const RIGHT: usize>(&mut self);
+    /// Adds the product of two tiles of 8-bit integers to one of 32-bit ones, exactly. `LEFT`, signed, has groups of four
+    /// side by side in its rows; `RIGHT`, unsigned, has a row for each group. [`Unit::has_integers`] proves the instruction.
+    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code, reason = "but in tests"))]
+    unsafe fn multiply_integers<const SUMS: usize, const LEFT: usize, const RIGHT: usize>(&mut self);
 }
 
-/// Shapes of the tiles: two blocks of outputs by two of rows, some of them not there.
+/// Shapes of the tiles: two blocks of a product's left side by two of its right side, some of them not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shapes {
-    /// Outputs in each block, at most 16.
-    outputs: [usize; 2],
-    /// Rows in each block, at most 16.
-    rows: [usize; 2],
+pub(super) struct Shapes {
+    /// Rows of each tile on the left, at most 16: a row's inputs lie side by side.
+    pub(super) left: [usize; 2],
+    /// Columns of each tile on the right, at most 16: a column's inputs lie below each other, 4 bytes of them side by side.
+    pub(super) right: [usize; 2],
 }
 
-/// Tile of the sums of a block of outputs and a block of rows.
-const fn sums(outputs: usize, rows: usize) -> usize {
-    2 * outputs + rows
+/// Tile of the sums of a block on the left and a block on the right.
+pub(super) const fn sums(left: usize, right: usize) -> usize {
+    2 * left + right
 }
 
-/// Tile of the weights of a block of outputs.
-const fn weights(outputs: usize) -> usize {
-    4 + outputs
+/// Tile of a block on the left.
+pub(super) const fn left(block: usize) -> usize {
+    4 + block
 }
 
-/// Tile of the activations of a block of rows.
-const fn activations(rows: usize) -> usize {
-    6 + rows
+/// Tile of a block on the right.
+pub(super) const fn right(block: usize) -> usize {
+    6 + block
 }
 
 /// What LDTILECFG reads.
@@ -126,10 +140,10 @@ impl Shapes {
             }
         };
         for block in 0..2 {
-            set(weights(block), self.outputs[block], BYTES);
-            set(activations(block), if self.rows[block] > 0 { ROWS } else { 0 }, 4 * self.rows[block]);
-            for rows in 0..2 {
-                set(sums(block, rows), self.outputs[block], 4 * self.rows[rows]);
+            set(left(block), self.left[block], BYTES);
+            set(right(block), if self.right[block] > 0 { ROWS } else { 0 }, 4 * self.right[block]);
+            for other in 0..2 {
+                set(sums(block, other), self.left[block], 4 * self.right[other]);
             }
         }
         Configuration(bytes)
@@ -142,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_configuration_says_the_shapes_and_nothing_of_what_is_not_there() {
-        let Configuration(bytes) = Shapes { outputs: [16, 3], rows: [5, 0] }.configuration();
+        let Configuration(bytes) = Shapes { left: [16, 3], right: [5, 0] }.configuration();
         let mut expected = [0; 64];
         expected[0] = 1;
         for (tile, rows, row_bytes) in [(0, 16, 20), (2, 3, 20), (4, 16, 64), (5, 3, 64), (6, 16, 20)] {
