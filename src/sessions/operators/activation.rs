@@ -3,7 +3,7 @@
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput, ShapeInferenceContext,
 };
-use ort::value::TensorElementType;
+use ort::value::{TensorElementType, ValueType};
 
 use super::in_parallel;
 use crate::kernels::activation::{Activation, Function};
@@ -54,8 +54,11 @@ impl Operator for ActivationOperator {
     }
 
     fn infer_shape(&self, context: &mut ShapeInferenceContext) -> Result<(), ort::Error> {
-        let x = context.inputs().into_iter().next();
-        x.map_or(Ok(()), |x| context.set_output(0, &x))
+        match context.inputs().first() {
+            // Where nothing is known of x, it seems to have no dimensions.
+            Some(x @ ValueType::Tensor { shape, .. }) if !shape.is_empty() => context.set_output(0, x),
+            _ => Ok(()),
+        }
     }
 }
 
