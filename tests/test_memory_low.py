@@ -29,13 +29,17 @@ def test_every_family_equals_its_reference_and_the_portable_path(name, tmp_path,
     vectors = model.encode(TEXTS)
     assert_equal(vectors, expected)
     assert_equal(np.stack([model.encode(text) for text in TEXTS]), expected)
+    best = model.device_report()["kernels"]
     monkeypatch.setenv("IRONVEC_KERNELS", "portable")
     portable = Embedder(folder, memory="low")
     assert portable.device_report()["kernels"] == "portable"
     plain = portable.encode(TEXTS)
-    assert_equal(plain, expected)
-    # Tiles add in an order of their own. Cases that amplify rounding (a scale of 1 in attention) are then further apart
-    # at single texts.
+    if best != "amx":
+        # A sum has one order, and a product and its addition are rounded once, whatever computes them.
+        np.testing.assert_array_equal(plain, vectors)
+        return
+    # Tiles have an order of their own. Cases that amplify rounding (a scale of 1 in attention) are further apart at
+    # single texts.
     size = np.maximum(1.0, np.linalg.norm(vectors, axis=1, keepdims=True))
     assert np.median((np.abs(plain - vectors) / size).max(axis=1)) <= 2e-6
 

@@ -18,7 +18,8 @@ use super::rows::{Rows, RowsMut, Sums};
 use super::weights::{Bfloat16, Float16, Float32, Format, Stored, Weights};
 use super::wide::{self, FEW, OUTPUTS, ROWS, STRIP};
 
-/// Up to so many rows, weights go through registers instead of a panel; where they have 16 bits, up to two blocks.
+/// Rows up to those whose sums fit the registers take weights through registers instead of a panel; where these are so many,
+/// and weights have 16 bits, up to twice as many.
 const NARROW: usize = 12;
 
 /// A product with a matrix of weights.
@@ -125,12 +126,9 @@ unsafe fn item_of<L: Lanes>(call: &Call<'_>, rows: Range<usize>, outputs: Range<
 /// [`Call::run`]'s; [`Lanes`]'; `F` is the weights' format, or one that is read as it is.
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
-    let narrow = if L::ROWS < NARROW {
-        L::ROWS
-    } else if F::BYTES == 2 {
-        2 * NARROW
-    } else {
-        NARROW
+    let narrow = match L::ROWS {
+        NARROW.. if F::BYTES == 2 => 2 * NARROW,
+        _ => L::ROWS,
     };
     // Outputs that fill no vector cannot be read several at once.
     let whole = if rows.len() <= narrow { outputs.len() - outputs.len() % L::WIDTH } else { 0 };
@@ -140,8 +138,7 @@ pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<u
         if whole > 0 {
             by_registers::<L, F>(call, rows.clone(), outputs.start..middle);
         }
-        if middle == outputs.end {
-        } else if rows.len() <= FEW {
+        if rows.len() <= FEW {
             // All inputs of a few outputs after each other: memory is read in long rows.
             for output in (middle..outputs.end).step_by(2 * L::WIDTH) {
                 wide::product::<L, F, STRIP>(call, rows.clone(), output..outputs.end.min(output + 2 * L::WIDTH));
