@@ -183,7 +183,7 @@ impl Of for GeluTanh {
     unsafe fn of<L: Lanes>(x: L::Vector) -> L::Vector {
         // SAFETY: the caller's.
         unsafe {
-            let slope = L::multiply_add(L::multiply(x, x), L::all(0.071_354_814), L::all(1.595_769_1));
+            let slope = L::multiply_add(L::multiply(x, x), L::all(0.071_354_814), L::all(1.595_769));
             L::multiply(x, sigmoid::<L>(L::multiply(x, slope)))
         }
     }

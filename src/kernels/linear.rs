@@ -138,13 +138,16 @@ pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<u
         if whole > 0 {
             by_registers::<L, F>(call, rows.clone(), outputs.start..middle);
         }
+        let (weights, x) = (&call.linear.weights, &call.x);
+        let results = Sums { to: &call.y, bias: call.linear.bias, is_first: true, is_last: true };
         if rows.len() <= FEW {
             // All inputs of a few outputs after each other: memory is read in long rows.
             for output in (middle..outputs.end).step_by(2 * L::WIDTH) {
-                wide::product::<L, F, STRIP>(call, rows.clone(), output..outputs.end.min(output + 2 * L::WIDTH));
+                let outputs = output..outputs.end.min(output + 2 * L::WIDTH);
+                wide::product::<L, F, STRIP>(weights, x, &results, rows.clone(), outputs);
             }
         } else {
-            wide::product::<L, F, CHUNK>(call, rows, middle..outputs.end);
+            wide::product::<L, F, CHUNK>(weights, x, &results, rows, middle..outputs.end);
         }
     }
 }
@@ -215,28 +218,10 @@ unsafe fn registers<L: Lanes, F: Format, const ROWS: usize, const CHUNKS: usize>
 }
 
 impl Call<'_> {
-    /// The weights.
-    #[inline(always)]
-    pub(super) fn weights(&self) -> &Weights<'_> {
-        &self.linear.weights
-    }
-
-    /// Where an activation lies, and how far its row's next is.
-    #[inline(always)]
-    pub(super) fn x(&self, row: usize, input: usize) -> (*const f32, usize) {
-        (self.x.at(row, input), self.x.stride)
-    }
-
     /// Where the sums of the chunk from `input` on go.
     #[inline(always)]
-    pub(super) fn sums(&self, input: usize) -> Sums<'_> {
+    fn sums(&self, input: usize) -> Sums<'_> {
         let is_last = input + CHUNK >= self.linear.weights.inputs();
         Sums { to: &self.y, bias: self.linear.bias, is_first: input == 0, is_last }
-    }
-
-    /// Where the sums of all inputs go.
-    #[inline(always)]
-    pub(super) fn whole_sums(&self) -> Sums<'_> {
-        Sums { to: &self.y, bias: self.linear.bias, is_first: true, is_last: true }
     }
 }

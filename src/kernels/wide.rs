@@ -10,9 +10,9 @@ use std::ops::Range;
 
 use super::block::{self, Ahead};
 use super::lanes::Lanes;
-use super::linear::Call;
 use super::panel::{CHUNK, Panel};
-use super::weights::Format;
+use super::rows::{Rows, Sums};
+use super::weights::{Format, Weights};
 
 /// Rows and outputs of an item at most: a chunk of the rows stays in the L2 cache while panels pass.
 pub(super) const ROWS: usize = 288;
@@ -47,18 +47,19 @@ struct Place {
     is_last_chunk: bool,
 }
 
-/// Some rows by some outputs; `STRIP` inputs of a chunk at a time, all of them where rows may be many.
+/// Some rows by some outputs, their sums to `results`; `STRIP` inputs of a chunk at a time, all of them where rows may be many.
 ///
 /// # Safety
-/// [`Call::run`]'s; [`Lanes`]'; `F` is the weights' format; at most [`ROWS`] rows and [`OUTPUTS`] outputs, and [`FEW`] rows
+/// [`Sums::put_block`]'s and [`Lanes`]'; rows and outputs are there, and inputs as many as the rows are wide; `F` is the weights' format; at most [`ROWS`] rows and [`OUTPUTS`] outputs, and [`FEW`] rows
 /// where strips are smaller than a chunk.
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes, F: Format, const STRIP: usize>(
-    call: &Call<'_>,
+    weights: &Weights<'_>,
+    x: &Rows<'_>,
+    results: &Sums<'_>,
     rows: Range<usize>,
     outputs: Range<usize>,
 ) {
-    let weights = call.weights();
     let width = 2 * L::WIDTH;
     let mut panel = Panel::new();
     let mut waiting =
@@ -95,7 +96,7 @@ pub(super) unsafe fn product<L: Lanes, F: Format, const STRIP: usize>(
                         let first = row - rows.start;
                         macro_rules! multiply {
                             ($rows:literal) => {
-                                multiply::<L, $rows>(call, row, first, place, &panel, &mut waiting, &mut ahead)
+                                multiply::<L, $rows>(x, results, row, first, place, &panel, &mut waiting, &mut ahead)
                             };
                         }
                         by_rows!(rows.end - row, multiply);
@@ -109,7 +110,8 @@ pub(super) unsafe fn product<L: Lanes, F: Format, const STRIP: usize>(
 /// Some rows, from `row` on, which is the `first` of the item's, by a panel.
 #[inline(always)]
 unsafe fn multiply<L: Lanes, const BLOCK: usize>(
-    call: &Call<'_>,
+    x: &Rows<'_>,
+    results: &Sums<'_>,
     row: usize,
     first: usize,
     place: Place,
@@ -118,7 +120,7 @@ unsafe fn multiply<L: Lanes, const BLOCK: usize>(
     ahead: &mut Ahead,
 ) {
     let width = 2 * L::WIDTH;
-    let (x, stride) = call.x(row, place.input);
+    let (from, stride) = (x.at(row, place.input), x.stride);
     let strips = waiting.strips.as_mut_ptr().cast::<f32>().wrapping_add(first % FEW * width);
     let chunks = waiting.chunks.as_mut_ptr().cast::<f32>().wrapping_add((place.panel * ROWS + first) * width);
     // SAFETY: the caller's: there is room for the rows; what waits was written.
@@ -127,7 +129,7 @@ unsafe fn multiply<L: Lanes, const BLOCK: usize>(
         if !place.is_first_strip {
             sums = block::load::<L, BLOCK>(strips);
         }
-        sums = block::product::<L, BLOCK>(sums, x, stride, panel.start(), width, place.length, ahead);
+        sums = block::product::<L, BLOCK>(sums, from, stride, panel.start(), width, place.length, ahead);
         if !place.is_last_strip {
             return block::store::<L, BLOCK>(strips, sums);
         }
@@ -142,6 +144,6 @@ unsafe fn multiply<L: Lanes, const BLOCK: usize>(
         if !place.is_last_chunk {
             return block::store::<L, BLOCK>(chunks, sums);
         }
-        call.whole_sums().put_block::<L, BLOCK>(row, place.output, sums);
+        results.put_block::<L, BLOCK>(row, place.output, sums);
     }
 }

@@ -62,7 +62,11 @@ fn product(weights: Weights<'_>, bias: Option<&[f32]>, path: Path, x: &[f32], ro
     let (inputs, outputs) = (weights.inputs(), weights.outputs());
     let x = Rows::new(x, rows, inputs, inputs).unwrap();
     let mut room = Vec::new();
-    let Ok(x) = x.apart::<Infallible>(&mut room, &|items, run| Ok((0..items).rev().for_each(run))).unwrap();
+    let in_turn = |items: usize, run: &(dyn Fn(usize) + Sync)| {
+        (0..items).rev().for_each(run);
+        Ok::<(), Infallible>(())
+    };
+    let Ok(x) = x.apart(&mut room, &in_turn).unwrap();
     let call = linear.call(x, RowsMut::new(&mut y, rows, outputs, outputs).unwrap()).unwrap();
     for item in (0..call.items()).rev() {
         // SAFETY: one thread.
