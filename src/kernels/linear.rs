@@ -16,7 +16,7 @@ use super::portable::Portable;
 use super::processor::{Instructions, Path};
 use super::rows::{Rows, RowsMut, Sums};
 use super::weights::{Bfloat16, Float16, Float32, Format, Stored, Weights};
-use super::wide::{self, FEW, OUTPUTS, ROWS, STRIP};
+use super::wide::{self, FEW, OUTPUTS, ROWS};
 
 /// Rows up to those whose sums fit the registers take weights through registers instead of a panel; where these are so many,
 /// and weights have 16 bits, up to twice as many.
@@ -112,20 +112,31 @@ unsafe fn avx2(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
 unsafe fn item_of<L: Lanes>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
     // SAFETY: the caller's; the format is the weights'.
     unsafe {
-        match call.linear.weights.stored() {
-            Stored::Float32 => product::<L, Float32>(call, rows, outputs),
-            Stored::Float16 => product::<L, Float16>(call, rows, outputs),
-            Stored::Bfloat16 => product::<L, Bfloat16>(call, rows, outputs),
-        }
+        let rest = match call.linear.weights.stored() {
+            Stored::Float32 => few::<L, Float32>(call, rows.clone(), outputs),
+            Stored::Float16 => few::<L, Float16>(call, rows.clone(), outputs),
+            Stored::Bfloat16 => few::<L, Bfloat16>(call, rows.clone(), outputs),
+        };
+        many::<L>(call, rows, rest);
     }
 }
 
-/// An item by vectors of `L` over weights as `F`.
+/// An item by vectors of `L` over weights of float32, or of words that are read as it.
 ///
 /// # Safety
-/// [`Call::run`]'s; [`Lanes`]'; `F` is the weights' format, or one that is read as it is.
+/// [`Call::run`]'s; [`Lanes`]'.
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+pub(super) unsafe fn product<L: Lanes>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    // SAFETY: the caller's.
+    unsafe {
+        let rest = few::<L, Float32>(call, rows.clone(), outputs);
+        many::<L>(call, rows, rest);
+    }
+}
+
+/// Outputs whose weights go through registers, where rows are few. Gives back the outputs that are left.
+#[inline(always)]
+unsafe fn few<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) -> Range<usize> {
     let narrow = match L::ROWS {
         NARROW.. if F::BYTES == 2 => 2 * NARROW,
         _ => L::ROWS,
@@ -133,23 +144,18 @@ pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, rows: Range<u
     // Outputs that fill no vector cannot be read several at once.
     let whole = if rows.len() <= narrow { outputs.len() - outputs.len() % L::WIDTH } else { 0 };
     let middle = outputs.start + whole;
-    // SAFETY: the caller's.
-    unsafe {
-        if whole > 0 {
-            by_registers::<L, F>(call, rows.clone(), outputs.start..middle);
-        }
-        let (weights, x) = (&call.linear.weights, &call.x);
-        let results = Sums { to: &call.y, bias: call.linear.bias, is_first: true, is_last: true };
-        if rows.len() <= FEW {
-            // All inputs of a few outputs after each other: memory is read in long rows.
-            for output in (middle..outputs.end).step_by(2 * L::WIDTH) {
-                let outputs = output..outputs.end.min(output + 2 * L::WIDTH);
-                wide::product::<L, F, STRIP>(weights, x, &results, rows.clone(), outputs);
-            }
-        } else {
-            wide::product::<L, F, CHUNK>(weights, x, &results, rows, middle..outputs.end);
-        }
+    if whole > 0 {
+        // SAFETY: the caller's.
+        unsafe { by_registers::<L, F>(call, rows, outputs.start..middle) };
     }
+    middle..outputs.end
+}
+
+#[inline(always)]
+unsafe fn many<L: Lanes>(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    let results = Sums { to: &call.y, bias: call.linear.bias, is_first: true, is_last: true };
+    // SAFETY: the caller's.
+    unsafe { wide::product::<L>(&call.linear.weights, &call.x, &results, rows, outputs) }
 }
 
 #[inline(always)]

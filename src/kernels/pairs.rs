@@ -15,7 +15,7 @@ use super::linear;
 use super::processor::Path;
 use super::rows::{Rows, RowsMut};
 use super::terms::terms;
-use super::weights::{Float32, Stored, Weights};
+use super::weights::{Stored, Weights};
 
 /// Rows whose activations an item rounds.
 const ROWS: usize = 16;
@@ -109,7 +109,7 @@ unsafe fn rounded(x: &Rows<'_>, to: &RowsMut<'_>, row: usize) {
 pub(super) unsafe fn item<L: Lanes>(call: &linear::Call<'_>, item: usize) {
     let (rows, outputs) = call.shares(item);
     // SAFETY: the caller's; a word is read as a float32 is.
-    unsafe { linear::product::<L, Float32>(call, rows, outputs) }
+    unsafe { linear::product::<L>(call, rows, outputs) }
 }
 
 /// Vectors as those of `$base`, of words that are pairs, with an addition of products of pairs.

@@ -12,14 +12,14 @@ use super::block::{self, Ahead};
 use super::lanes::Lanes;
 use super::panel::{CHUNK, Panel};
 use super::rows::{Rows, Sums};
-use super::weights::{Format, Weights};
+use super::weights::{Bfloat16, Float16, Float32, Stored, Weights};
 
 /// Rows and outputs of an item at most: a chunk of the rows stays in the L2 cache while panels pass.
 pub(super) const ROWS: usize = 288;
 pub(super) const OUTPUTS: usize = 64;
 
 /// Inputs of a strip: a part of a chunk.
-pub(super) const STRIP: usize = 64;
+const STRIP: usize = 64;
 
 /// Rows at most, where a panel holds a strip.
 pub(super) const FEW: usize = 24;
@@ -47,59 +47,77 @@ struct Place {
     is_last_chunk: bool,
 }
 
-/// Some rows by some outputs, their sums to `results`; `STRIP` inputs of a chunk at a time, all of them where rows may be many.
+/// Some rows by some outputs, their sums to `results`. One text whatever weights are stored as, which only filling depends on.
 ///
 /// # Safety
-/// [`Sums::put_block`]'s and [`Lanes`]'; rows and outputs are there, and inputs as many as the rows are wide; `F` is the weights' format; at most [`ROWS`] rows and [`OUTPUTS`] outputs, and [`FEW`] rows
-/// where strips are smaller than a chunk.
+/// [`Sums::put_block`]'s and [`Lanes`]'; rows and outputs are there, at most [`ROWS`] and [`OUTPUTS`], and inputs as many as
+/// the rows are wide.
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes, F: Format, const STRIP: usize>(
+pub(super) unsafe fn product<L: Lanes>(
     weights: &Weights<'_>,
     x: &Rows<'_>,
     results: &Sums<'_>,
     rows: Range<usize>,
     outputs: Range<usize>,
 ) {
-    let width = 2 * L::WIDTH;
+    let (width, bytes) = (2 * L::WIDTH, weights.stored().bytes());
+    // Few rows: all inputs of a few outputs after each other, so that memory is read in long rows.
+    let (strips, group) = if rows.len() <= FEW { (STRIP, width) } else { (CHUNK, OUTPUTS) };
     let mut panel = Panel::new();
     let mut waiting =
         Waiting { strips: [MaybeUninit::uninit(); FEW * 32], chunks: [MaybeUninit::uninit(); ROWS * OUTPUTS] };
-    for chunk in (0..weights.inputs()).step_by(CHUNK) {
-        let inputs = CHUNK.min(weights.inputs() - chunk);
-        for (index, output) in outputs.clone().step_by(width).enumerate() {
-            // The panel after this one: of the same inputs, of the next ones, or the next item's first.
-            let next = if output + width < outputs.end {
-                weights.near(output + width, chunk)
-            } else if chunk + CHUNK < weights.inputs() {
-                weights.near(outputs.start, chunk + CHUNK)
-            } else {
-                weights.near(outputs.end, 0)
-            };
-            for strip in (0..inputs).step_by(STRIP) {
-                let length = STRIP.min(inputs - strip);
-                let place = Place {
-                    output,
-                    input: chunk + strip,
-                    length,
-                    panel: index,
-                    is_first_strip: strip == 0,
-                    is_last_strip: strip + length == inputs,
-                    is_first_chunk: chunk == 0,
-                    is_last_chunk: chunk + inputs == weights.inputs(),
+    for start in outputs.clone().step_by(group) {
+        let end = outputs.end.min(start + group);
+        for chunk in (0..weights.inputs()).step_by(CHUNK) {
+            let inputs = CHUNK.min(weights.inputs() - chunk);
+            for (index, output) in (start..end).step_by(width).enumerate() {
+                // The panel after this one: of the same inputs, of the next ones, or the next outputs' first.
+                let next = if output + width < end {
+                    weights.near(output + width, chunk)
+                } else if chunk + CHUNK < weights.inputs() {
+                    weights.near(start, chunk + CHUNK)
+                } else {
+                    weights.near(end, 0)
                 };
-                let from = next.wrapping_add(strip * F::BYTES);
-                let mut ahead = Ahead::of(from, weights.stride(), width, length * F::BYTES);
-                // SAFETY: the caller's.
-                unsafe {
-                    panel.fill::<L, F>(weights, output, place.input, length);
-                    for row in rows.clone().step_by(block::ROWS) {
-                        let first = row - rows.start;
-                        macro_rules! multiply {
-                            ($rows:literal) => {
-                                multiply::<L, $rows>(x, results, row, first, place, &panel, &mut waiting, &mut ahead)
-                            };
+                for strip in (0..inputs).step_by(strips) {
+                    let length = strips.min(inputs - strip);
+                    let place = Place {
+                        output,
+                        input: chunk + strip,
+                        length,
+                        panel: index,
+                        is_first_strip: strip == 0,
+                        is_last_strip: strip + length == inputs,
+                        is_first_chunk: chunk == 0,
+                        is_last_chunk: chunk + inputs == weights.inputs(),
+                    };
+                    let mut ahead =
+                        Ahead::of(next.wrapping_add(strip * bytes), weights.stride(), width, length * bytes);
+                    // SAFETY: the caller's; the format is the weights'.
+                    unsafe {
+                        match weights.stored() {
+                            Stored::Float32 => panel.fill::<L, Float32>(weights, output, place.input, length),
+                            Stored::Float16 => panel.fill::<L, Float16>(weights, output, place.input, length),
+                            Stored::Bfloat16 => panel.fill::<L, Bfloat16>(weights, output, place.input, length),
                         }
-                        by_rows!(rows.end - row, multiply);
+                        for row in rows.clone().step_by(block::ROWS) {
+                            let first = row - rows.start;
+                            macro_rules! multiply {
+                                ($rows:literal) => {
+                                    multiply::<L, $rows>(
+                                        x,
+                                        results,
+                                        row,
+                                        first,
+                                        place,
+                                        &panel,
+                                        &mut waiting,
+                                        &mut ahead,
+                                    )
+                                };
+                            }
+                            by_rows!(rows.end - row, multiply);
+                        }
                     }
                 }
             }
