@@ -1,10 +1,9 @@
-"""Attention of our own against ONNX Runtime's, in one build: MiniLM in two processes, in turns.
+"""Attention and activations of our own against ONNX Runtime's, in one build: MiniLM in two processes, in turns.
 
     python benches/attention.py [--rounds 31]
 
 256 texts of about 16 tokens, 256 mixed ones and 64 long ones (those of `compare.py`), then one text at a time. A ratio
-is the median of the pairwise ratios of the rounds, above 1 where our attention is faster. Products are ONNX Runtime's
-in both.
+is the median of the pairwise ratios of the rounds, above 1 where ours are faster. Products are ONNX Runtime's in both.
 """
 
 import argparse
