@@ -14,8 +14,7 @@ use super::heads::{Extent, Heads, Layout};
 use super::lanes::Lanes;
 use super::online_softmax::{KEYS, QUERIES, State, add_values, scores, weigh};
 use super::panel::{CHUNK, Panel};
-use super::portable::Portable;
-use super::processor::{Instructions, Path};
+use super::processor::Path;
 
 /// Which keys a query sees, and what is added to their scores.
 #[derive(Debug, Clone, Copy)]
@@ -99,16 +98,9 @@ impl<'a> Attention<'a> {
         if item >= self.items() {
             return;
         }
+        let attention = self;
         // SAFETY: the path is the proof of the instructions; the item is there; the caller's.
-        unsafe {
-            match self.path.instructions() {
-                #[cfg(target_arch = "x86_64")]
-                Instructions::Avx512 => avx512(self, item),
-                #[cfg(target_arch = "x86_64")]
-                Instructions::Avx2 => avx2(self, item),
-                Instructions::Portable => item_of::<Portable>(self, item),
-            }
-        }
+        unsafe { with_lanes!(self.path, item_of(attention: &Attention<'_>, item: usize)) }
     }
 
     /// The position of a row's first query.
@@ -126,20 +118,6 @@ impl<'a> Attention<'a> {
         let start = query.saturating_sub(self.sight.back.unwrap_or(usize::MAX)).saturating_sub(offset).min(end);
         start..last.saturating_add(1).saturating_sub(offset).clamp(start, end)
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
-unsafe fn avx512(attention: &Attention<'_>, item: usize) {
-    // SAFETY: the caller's.
-    unsafe { item_of::<super::avx512::Avx512>(attention, item) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2(attention: &Attention<'_>, item: usize) {
-    // SAFETY: the caller's.
-    unsafe { item_of::<super::avx2::Avx2>(attention, item) }
 }
 
 #[inline(always)]

@@ -12,8 +12,7 @@ use super::block;
 use super::lanes::Lanes;
 use super::narrow;
 use super::panel::CHUNK;
-use super::portable::Portable;
-use super::processor::{Instructions, Path};
+use super::processor::Path;
 use super::rows::{Rows, RowsMut, Sums};
 use super::weights::{Bfloat16, Float16, Float32, Format, Stored, Weights};
 use super::wide::{self, FEW, OUTPUTS, ROWS};
@@ -81,31 +80,10 @@ impl Call<'_> {
     /// No other thread runs the same item of the same run at the same time.
     pub(crate) unsafe fn run(&self, item: usize) {
         let (rows, outputs) = self.shares(item);
+        let call = self;
         // SAFETY: the path is the proof of the instructions; rows and outputs are there; the caller's.
-        unsafe {
-            match self.linear.path.instructions() {
-                #[cfg(target_arch = "x86_64")]
-                Instructions::Avx512 => avx512(self, rows, outputs),
-                #[cfg(target_arch = "x86_64")]
-                Instructions::Avx2 => avx2(self, rows, outputs),
-                Instructions::Portable => item_of::<Portable>(self, rows, outputs),
-            }
-        }
+        unsafe { with_lanes!(self.linear.path, item_of(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>)) }
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx2,fma,f16c")]
-unsafe fn avx512(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
-    // SAFETY: the caller's.
-    unsafe { item_of::<super::avx512::Avx512>(call, rows, outputs) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2(call: &Call<'_>, rows: Range<usize>, outputs: Range<usize>) {
-    // SAFETY: the caller's.
-    unsafe { item_of::<super::avx2::Avx2>(call, rows, outputs) }
 }
 
 #[inline(always)]
