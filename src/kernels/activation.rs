@@ -1,7 +1,7 @@
 //! What feed-forward networks apply to each number, in one pass with the bias before it and the product after it.
 
 use super::exponential::exponential;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Work};
 use super::processor::Path;
 use super::rows::{Rows, RowsMut};
 
@@ -61,9 +61,21 @@ impl<'a> Activation<'a> {
     /// # Safety
     /// No other thread runs the same item of the same run at the same time.
     pub(crate) unsafe fn run(&self, item: usize) {
-        let run = self;
-        // SAFETY: the path is the proof of the instructions; the caller's.
-        unsafe { with_lanes!(self.path, item_of(run: &Activation<'_>, item: usize)) }
+        // SAFETY: the caller's.
+        unsafe { self.path.run(Item { run: self, item }) }
+    }
+}
+
+struct Item<'a> {
+    run: &'a Activation<'a>,
+    item: usize,
+}
+
+impl Work for Item<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: the caller's.
+        unsafe { item_of::<L>(self.run, self.item) }
     }
 }
 

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::heads::{Extent, Heads, Layout};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Work};
 use super::online_softmax::{KEYS, QUERIES, State, add_values, scores, weigh};
 use super::panel::{CHUNK, Panel};
 use super::processor::Path;
@@ -98,9 +98,8 @@ impl<'a> Attention<'a> {
         if item >= self.items() {
             return;
         }
-        let attention = self;
-        // SAFETY: the path is the proof of the instructions; the item is there; the caller's.
-        unsafe { with_lanes!(self.path, item_of(attention: &Attention<'_>, item: usize)) }
+        // SAFETY: the item is there; the caller's.
+        unsafe { self.path.run(Item { attention: self, item }) }
     }
 
     /// The position of a row's first query.
@@ -117,6 +116,19 @@ impl<'a> Attention<'a> {
         let last = query.saturating_add(self.sight.ahead.unwrap_or(usize::MAX));
         let start = query.saturating_sub(self.sight.back.unwrap_or(usize::MAX)).saturating_sub(offset).min(end);
         start..last.saturating_add(1).saturating_sub(offset).clamp(start, end)
+    }
+}
+
+struct Item<'a> {
+    attention: &'a Attention<'a>,
+    item: usize,
+}
+
+impl Work for Item<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: the caller's.
+        unsafe { item_of::<L>(self.attention, self.item) }
     }
 }
 

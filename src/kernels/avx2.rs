@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Work};
 
 /// AVX2 with FMA and F16C.
 pub(super) struct Avx2;
@@ -121,6 +121,18 @@ impl Lanes for Avx2 {
     unsafe fn prefetch(from: *const u8) {
         // SAFETY: a prefetch does not fault. Into L2: rows a multiple of 4 KiB apart drive each other out of L1.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn apart<W: Work>(work: W) {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma,f16c")]
+        unsafe fn of<W: Work>(work: W) {
+            // SAFETY: the caller's.
+            unsafe { work.run::<Avx2>() }
+        }
+        // SAFETY: the trait's.
+        unsafe { of(work) }
     }
 }
 

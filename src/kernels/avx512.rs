@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Work};
 
 /// AVX-512F.
 pub(super) struct Avx512;
@@ -119,6 +119,18 @@ impl Lanes for Avx512 {
     unsafe fn prefetch(from: *const u8) {
         // SAFETY: a prefetch does not fault. Into L2, as AVX2's.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn apart<W: Work>(work: W) {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx2,fma,f16c")]
+        unsafe fn of<W: Work>(work: W) {
+            // SAFETY: the caller's.
+            unsafe { work.run::<Avx512>() }
+        }
+        // SAFETY: the trait's.
+        unsafe { of(work) }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The few vector operations that the kernels are written in, so that tiling and tails are one text for all processors.
 //!
 //! Implementations: [`portable`](super::portable), [`avx2`](super::avx2), [`avx512`](super::avx512). Their functions and
-//! the generic ones over them are `#[inline(always)]`: only so do they become part of the one `#[target_feature]`
-//! function that is called, and compile to the processor's instructions. No closures in between, for the same reason.
+//! the generic ones over them are `#[inline(always)]`: only so do they become part of a `#[target_feature]` function,
+//! [`Lanes::apart`]'s, and compile to the processor's instructions. No closures in between, for the same reason.
+
+use super::processor::{Instructions, Path};
 
 /// Vectors of `WIDTH` float32.
 ///
@@ -45,4 +47,36 @@ pub(super) trait Lanes {
     unsafe fn float16(words: Self::Vector) -> [Self::Vector; 2];
     /// Asks for the cache line of an address that need not be mapped.
     unsafe fn prefetch(from: *const u8);
+
+    /// Does work in a function of its own, compiled for the instructions. What has many variants does each apart: the
+    /// compiler takes minutes for a function of all of them, and seconds for the same as functions.
+    unsafe fn apart<W: Work>(work: W);
+}
+
+/// What is done in vectors of any width.
+pub(super) trait Work {
+    /// Does it.
+    ///
+    /// # Safety
+    /// [`Lanes`]', and what the work asks for.
+    unsafe fn run<L: Lanes>(self);
+}
+
+impl Path {
+    /// Does work in vectors of the path, which is the proof of its instructions.
+    ///
+    /// # Safety
+    /// What the work asks for.
+    pub(super) unsafe fn run(self, work: impl Work) {
+        // SAFETY: the caller's.
+        unsafe {
+            match self.instructions() {
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx512 => super::avx512::Avx512::apart(work),
+                #[cfg(target_arch = "x86_64")]
+                Instructions::Avx2 => super::avx2::Avx2::apart(work),
+                Instructions::Portable => super::portable::Portable::apart(work),
+            }
+        }
+    }
 }

@@ -19,34 +19,6 @@ macro_rules! by_rows {
     };
 }
 
-/// Runs a function over vectors, compiled for a path's instructions, which the path proves. The function's arguments have
-/// types without parameters; it is unsafe to call for the reasons that it states.
-macro_rules! with_lanes {
-    ($path:expr, $function:ident($($argument:ident: $type:ty),*)) => {{
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx2,fma,f16c")]
-        unsafe fn avx512($($argument: $type),*) {
-            // SAFETY: the caller's.
-            unsafe { $function::<crate::kernels::avx512::Avx512>($($argument),*) }
-        }
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma,f16c")]
-        unsafe fn avx2($($argument: $type),*) {
-            // SAFETY: the caller's.
-            unsafe { $function::<crate::kernels::avx2::Avx2>($($argument),*) }
-        }
-        match $path.instructions() {
-            #[cfg(target_arch = "x86_64")]
-            crate::kernels::processor::Instructions::Avx512 => avx512($($argument),*),
-            #[cfg(target_arch = "x86_64")]
-            crate::kernels::processor::Instructions::Avx2 => avx2($($argument),*),
-            crate::kernels::processor::Instructions::Portable => {
-                $function::<crate::kernels::portable::Portable>($($argument),*)
-            }
-        }
-    }};
-}
-
 pub(crate) mod activation;
 pub(crate) mod attention;
 #[cfg(target_arch = "x86_64")]
@@ -61,6 +33,7 @@ mod lanes;
 pub(crate) mod linear;
 mod narrow;
 mod online_softmax;
+mod operands;
 #[cfg(target_arch = "x86_64")]
 mod pairs;
 mod panel;

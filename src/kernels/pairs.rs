@@ -10,7 +10,7 @@ use std::mem::transmute;
 
 use super::InParallel;
 use super::avx512::Avx512;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Work};
 use super::linear;
 use super::processor::Path;
 use super::rows::{Rows, RowsMut};
@@ -105,16 +105,15 @@ unsafe fn rounded(x: &Rows<'_>, to: &RowsMut<'_>, row: usize) {
 ///
 /// # Safety
 /// [`linear::Call::run`]'s, with the instructions of `L`, whose addition is of pairs.
-#[inline(always)]
 pub(super) unsafe fn item<L: Lanes>(call: &linear::Call<'_>, item: usize) {
-    let (rows, outputs) = call.shares(item);
     // SAFETY: the caller's; a word is read as a float32 is.
-    unsafe { linear::product::<L>(call, rows, outputs) }
+    unsafe { linear::Item { call, item }.run::<L>() }
 }
 
-/// Vectors as those of `$base`, of words that are pairs, with an addition of products of pairs.
+/// Vectors as those of `$base`, of words that are pairs, with an addition of products of pairs, in functions compiled with an
+/// attribute.
 macro_rules! lanes_of_pairs {
-    ($name:ty, $base:ty, $multiply_add:expr) => {
+    ($(#[$attribute:meta])? $name:ty, $base:ty, $multiply_add:expr) => {
         impl Lanes for $name {
             type Vector = <$base as Lanes>::Vector;
             const WIDTH: usize = <$base as Lanes>::WIDTH;
@@ -141,6 +140,18 @@ macro_rules! lanes_of_pairs {
                 // SAFETY: the trait's.
                 unsafe { $multiply_add(sum, left, right) }
             }
+
+            #[inline(always)]
+            unsafe fn apart<W: Work>(work: W) {
+                #[inline(never)]
+                $(#[$attribute])?
+                unsafe fn of<W: Work>(work: W) {
+                    // SAFETY: the caller's.
+                    unsafe { work.run::<$name>() }
+                }
+                // SAFETY: the trait's.
+                unsafe { of(work) }
+            }
         }
     };
     ($base:ty: $($operation:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
@@ -157,22 +168,17 @@ macro_rules! lanes_of_pairs {
 pub(super) use lanes_of_pairs;
 
 /// AVX512-BF16 beside AVX-512F.
-struct Avx512Pairs;
+pub(super) struct Avx512Pairs;
 
-lanes_of_pairs!(Avx512Pairs, Avx512, multiply_add);
+lanes_of_pairs!(
+    #[target_feature(enable = "avx512bf16,avx512f,avx2,fma,f16c")]
+    Avx512Pairs,
+    Avx512,
+    multiply_add
+);
 
 #[inline(always)]
 unsafe fn multiply_add(sum: __m512, left: __m512, right: __m512) -> __m512 {
     // SAFETY: the caller's; a vector of words is one of pairs.
     unsafe { _mm512_dpbf16_ps(sum, transmute::<__m512, __m512bh>(left), transmute::<__m512, __m512bh>(right)) }
-}
-
-/// Computes an item.
-///
-/// # Safety
-/// [`item`]'s: the processor has AVX512-BF16.
-#[target_feature(enable = "avx512bf16,avx512f,avx2,fma,f16c")]
-pub(super) unsafe fn run(call: &linear::Call<'_>, number: usize) {
-    // SAFETY: the caller's.
-    unsafe { item::<Avx512Pairs>(call, number) }
 }

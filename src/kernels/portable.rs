@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::fused;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Work};
 
 /// Plain Rust.
 pub(super) struct Portable;
@@ -110,4 +110,15 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
+
+    #[inline(always)]
+    unsafe fn apart<W: Work>(work: W) {
+        #[inline(never)]
+        unsafe fn of<W: Work>(work: W) {
+            // SAFETY: the caller's.
+            unsafe { work.run::<Portable>() }
+        }
+        // SAFETY: the trait's.
+        unsafe { of(work) }
+    }
 }

@@ -71,7 +71,7 @@ impl<'a> Product<'a> {
                 Some(filled.and_then(|()| in_parallel(call.items(), &|item| unsafe { call.run(item) })))
             }
             #[cfg(target_arch = "x86_64")]
-            Program::Pairs(linear) => linear.run(x, y, in_parallel, pairs::run),
+            Program::Pairs(linear) => linear.run(x, y, in_parallel, pairs::item::<pairs::Avx512Pairs>),
         }
     }
 }

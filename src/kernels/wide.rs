@@ -9,10 +9,11 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::block::{self, Ahead};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Work};
+use super::operands::Operands;
 use super::panel::{CHUNK, Panel};
 use super::rows::{Rows, Sums};
-use super::weights::{Bfloat16, Float16, Float32, Stored, Weights};
+use super::weights::{Bfloat16, Float16, Float32, Stored};
 
 /// Rows and outputs of an item at most: a chunk of the rows stays in the L2 cache while panels pass.
 pub(super) const ROWS: usize = 288;
@@ -47,19 +48,26 @@ struct Place {
     is_last_chunk: bool,
 }
 
-/// Some rows by some outputs, their sums to `results`. One text whatever weights are stored as, which only filling depends on.
-///
-/// # Safety
-/// [`Sums::put_block`]'s and [`Lanes`]'; rows and outputs are there, at most [`ROWS`] and [`OUTPUTS`], and inputs as many as
-/// the rows are wide.
+/// Some rows, at most [`ROWS`], by some outputs, at most [`OUTPUTS`]. One text whatever weights are stored as, which
+/// only filling depends on. Nobody else writes to these results now.
+pub(super) struct Product<'a> {
+    pub(super) operands: &'a Operands<'a>,
+    pub(super) rows: Range<usize>,
+    pub(super) outputs: Range<usize>,
+}
+
+impl Work for Product<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: the caller's.
+        unsafe { product::<L>(self.operands, self.rows, self.outputs) }
+    }
+}
+
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes>(
-    weights: &Weights<'_>,
-    x: &Rows<'_>,
-    results: &Sums<'_>,
-    rows: Range<usize>,
-    outputs: Range<usize>,
-) {
+unsafe fn product<L: Lanes>(operands: &Operands<'_>, rows: Range<usize>, outputs: Range<usize>) {
+    let (weights, x) = (&operands.weights, &operands.x);
+    let results = Sums { to: &operands.y, bias: operands.bias, is_first: true, is_last: true };
     let (width, bytes) = (2 * L::WIDTH, weights.stored().bytes());
     // Few rows: all inputs of a few outputs after each other, so that memory is read in long rows.
     let (strips, group) = if rows.len() <= FEW { (STRIP, width) } else { (CHUNK, OUTPUTS) };
@@ -106,7 +114,7 @@ pub(super) unsafe fn product<L: Lanes>(
                                 ($rows:literal) => {
                                     multiply::<L, $rows>(
                                         x,
-                                        results,
+                                        &results,
                                         row,
                                         first,
                                         place,

@@ -2,9 +2,9 @@
 #![cfg(target_arch = "x86_64")]
 
 use super::{numbers, stored};
-use crate::kernels::lanes::Lanes;
+use crate::kernels::lanes::{Lanes, Work};
 use crate::kernels::linear::Call;
-use crate::kernels::pairs::{Linear, item, lanes_of_pairs, run};
+use crate::kernels::pairs::{Avx512Pairs, Linear, item, lanes_of_pairs};
 use crate::kernels::portable::Portable;
 use crate::kernels::processor::Path;
 use crate::kernels::rows::{Rows, RowsMut};
@@ -28,16 +28,16 @@ unsafe fn multiply_add(mut sum: [f32; 8], left: [f32; 8], right: [f32; 8]) -> [f
     sum
 }
 
-unsafe fn portable(call: &Call<'_>, number: usize) {
-    // SAFETY: the caller's.
-    unsafe { item::<PortablePairs>(call, number) }
-}
-
 /// What can be run here.
 pub(super) fn runs() -> Vec<(Path, Run)> {
-    let mut runs: Vec<(Path, Run)> = vec![(Path::portable(), portable)];
+    let mut runs: Vec<(Path, Run)> = vec![(Path::portable(), item::<PortablePairs>)];
     if is_x86_feature_detected!("avx512bf16") {
-        runs.extend(Path::possible().into_iter().filter(|path| path.name() == "avx512").map(|path| (path, run as _)));
+        runs.extend(
+            Path::possible()
+                .into_iter()
+                .filter(|path| path.name() == "avx512")
+                .map(|path| (path, item::<Avx512Pairs> as _)),
+        );
     } else {
         eprintln!("the instruction was not run: this processor has no AVX512-BF16");
     }
