@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
@@ -12,7 +11,7 @@ use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::tokenizer::PostProcessor;
 
-use crate::error::{Error, Result, Source};
+use crate::error::{Error, Result};
 use crate::guard::guarded;
 
 /// What a chain of normalizers, or of pre-tokenizers, may make of one byte. SentencePiece's `▁` for each space, with one
@@ -28,18 +27,10 @@ const MOST_WORD_CHARS: usize = 1000;
 /// Bytes of what a model puts before or behind each piece that it looks up.
 const MOST_AFFIX: usize = 64;
 
-/// The part of the file that is needed before the whole is read: reading added tokens normalizes them.
-#[derive(Deserialize)]
-struct Head {
-    #[serde(default)]
-    normalizer: Option<NormalizerWrapper>,
-}
-
-/// Refuses a file whose normalizers multiply their text.
-pub fn check_normalizers(path: &Path, bytes: &[u8], invalid: impl FnOnce(Source) -> Error) -> Result<()> {
-    let head: Head = guarded(|| Ok(serde_json::from_slice(bytes)?)).map_err(invalid)?;
+/// Refuses a normalizer that multiplies its text.
+pub fn check_normalizer(path: &Path, normalizer: Option<&NormalizerWrapper>) -> Result<()> {
     let mut chain = Chain::new(path, "normalizer");
-    head.normalizer.as_ref().map_or(Ok(()), |normalizer| chain.normalizer(normalizer))
+    normalizer.map_or(Ok(()), |normalizer| chain.normalizer(normalizer))
 }
 
 /// Refuses a tokenizer for the rest of what is said above.

@@ -3,6 +3,7 @@
 mod bounds;
 pub mod column;
 mod cuts;
+mod file;
 mod known;
 pub mod tokenize;
 pub mod window;

@@ -16,13 +16,13 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::tokenizer::{Encoding, PostProcessor, TruncationDirection};
 
 use crate::batches::plan::TokenRow;
-use crate::checkpoint::json::read_file;
 use crate::error::{Error, Result, Source};
 use crate::guard::guarded;
 use crate::interrupt::INTERVAL;
 use crate::spec::{SeenTokens, Spec};
 use crate::texts::bounds;
 use crate::texts::cuts::Cuts;
+use crate::texts::file;
 use crate::texts::known::Known;
 
 /// Fewer texts than this are tokenized on the calling thread: starting threads costs more than they save.
@@ -63,12 +63,8 @@ impl TextTokenizer {
     /// Loads tokenizer.json.
     pub fn load(spec: &Spec) -> Result<Self> {
         let path = spec.folder.join("tokenizer.json");
-        let needed_for = "texts are tokenized with it (AutoTokenizer.from_pretrained(…).save_pretrained(…) writes one)";
-        let bytes = read_file(&path, needed_for)?;
         let invalid = |error: Source| Error::malformed_by(&path, format!("not a valid tokenizer.json: {error}"), error);
-        bounds::check_normalizers(&path, &bytes, invalid)?;
-        let mut tokenizer = guarded(|| Tokenizer::from_bytes(bytes)).map_err(invalid)?;
-        bounds::check(&path, &tokenizer)?;
+        let mut tokenizer = file::read(&path, invalid)?;
         if spec.lowercase {
             let mut steps: Vec<NormalizerWrapper> = vec![Lowercase.into()];
             steps.extend(tokenizer.get_normalizer().cloned());
