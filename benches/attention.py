@@ -1,9 +1,10 @@
-"""Attention and activations of our own against ONNX Runtime's, in one build: MiniLM in two processes, in turns.
+"""Attention and activations of our own against ONNX Runtime's, in one build: a model in two processes, in turns.
 
-    python benches/attention.py [--rounds 31]
+    python benches/attention.py [--model minilm] [--rounds 31]
 
 256 texts of about 16 tokens, 256 mixed ones and 64 long ones (those of `compare.py`), then one text at a time. A ratio
 is the median of the pairwise ratios of the rounds, above 1 where ours are faster. Products are ONNX Runtime's in both.
+MODEL has MiniLM's vocabulary: `make_bert.py` writes one of bge-small's shape.
 """
 
 import argparse
@@ -27,9 +28,11 @@ THEIRS = "onnxruntime"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="minilm")
     parser.add_argument("--rounds", type=int, default=31)
-    rounds = parser.parse_args().rounds
-    folder = resolve("minilm", local_files_only=True).folder
+    options = parser.parse_args()
+    rounds = options.rounds
+    folder = resolve(options.model, local_files_only=True).folder
     counter = Embedder(folder, max_length=512)
     chosen = docstrings.choose(counter.count_tokens)
     longest = sorted(chosen.mixed, key=len)[-64:]

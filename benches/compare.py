@@ -2,7 +2,7 @@
 
     make bench-peers [PEERS="--peers script,fastembed"]
     python benches/compare.py [--peers NAMES] [--figures NAMES] [--rounds 9]
-        [--python-of sentence-transformers=PATH] [--qwen3 FOLDER] [--int8]
+        [--python-of sentence-transformers=PATH] [--qwen3 FOLDER] [--dtype bfloat16] [--int8]
 
 Peers, each with its own choice of threads: sentence-transformers (torch, batches of 32, lengths sorted), the same with
 -bfloat16; fastembed (batches of 256), fastembed-32 (batches of 32); script (ONNX Runtime as `peers/script.py` calls it,
@@ -21,8 +21,9 @@ alone. Peak RSS is that of a fresh process after its first pass over the mixed t
 packages a peer needs, without weights.
 
 `--qwen3` compares Qwen3-Embedding at true size (`make_qwen3.py` writes the folder) with sentence-transformers in
-float32 and as it comes, where one of its peers is chosen; `--int8` compares our int8 with our float32. The results are
-also written to .bench/results.json, which `picture.py` draws.
+float32 and as it comes, where one of its peers is chosen; `--dtype` is what ironvec computes in, float32 if not said;
+`--int8` compares our int8 with our float32. The results are also written to .bench/results.json, which `picture.py`
+draws.
 """
 
 import argparse
@@ -93,13 +94,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slow-rounds", type=int, default=3, help="rounds of a peer slower than 15 s a pass")
     parser.add_argument("--python-of", type=interpreter, action="append", default=[], metavar="NAME=INTERPRETER")
     parser.add_argument("--qwen3", type=Path, metavar="FOLDER")
+    parser.add_argument("--dtype", default="float32")
     parser.add_argument("--int8", action="store_true")
     parser.add_argument("--results", type=Path, default=BENCH / "results.json")
     return parser.parse_args()
 
 
-def all_peers(chosen: Sequence[str], pythons: Mapping[str, Path], options: Mapping[str, Any]) -> list[Peer]:
-    peers = [Peer(OURS, Path(sys.executable), "serve_ironvec.py", options)]
+def all_peers(chosen: Sequence[str], pythons: Mapping[str, Path], options: Mapping[str, Any], dtype: str) -> list[Peer]:
+    peers = [Peer(OURS, Path(sys.executable), "serve_ironvec.py", {**options, "dtype": dtype})]
     for name in chosen:
         library, own = PEERS[name]
         python = pythons.get(library) or environment(library)
@@ -188,7 +190,7 @@ def main() -> None:
     limits: list[Limit] = []
     agreements: dict[str, Agreement] = {}
     try:
-        peers = all_peers(options.peers, pythons, common)
+        peers = all_peers(options.peers, pythons, common, options.dtype)
         if options.figures:
             figures, limits, found = compare_minilm(peers, options)
             agreements = found.pop("agreements")

@@ -16,7 +16,10 @@ FLOAT32 = "ironvec float32"
 
 def int8_and_float32(ours: Peer) -> tuple[Peer, Peer]:
     """Two peers for `take_turns`; int8 takes the name that counts as ours."""
-    return ours._replace(options={**ours.options, "dtype": "int8"}), ours._replace(name=FLOAT32)
+    return (
+        ours._replace(options={**ours.options, "dtype": "int8"}),
+        ours._replace(name=FLOAT32, options={**ours.options, "dtype": "float32"}),
+    )
 
 
 def compare_int8(ours: Peer, rounds: int) -> tuple[list[Figure], list[Limit]]:

@@ -83,7 +83,7 @@ def compare_qwen3(
     ours: Peer, theirs: Peer | None, folder: Path, rounds: int, int8: bool
 ) -> tuple[list[Figure], list[Limit]]:
     options = {"folder": str(folder.resolve()), "texts": str(texts_file())}
-    ours = ours._replace(options=options)
+    ours = ours._replace(options={**ours.options, **options})
     limits = _loads(ours)
     figures: list[Figure] = []
     if theirs is not None:

@@ -82,7 +82,7 @@ def vectors(worker: Worker) -> np.ndarray:
 class Agreement(NamedTuple):
     """How near a peer's vectors are to ours."""
 
-    precision: str  # what the peer computes in
+    precision: str  # what the peer computes in, or we do, whichever is narrower
     difference: float  # the largest of any component
     cosine: float  # the least of any row
 
@@ -105,12 +105,14 @@ def check_agreement(workers: Sequence[Worker]) -> dict[str, Agreement]:
     kept = {worker.name: vectors(worker).astype(np.float64) for worker in workers}
     ours = kept[OURS]
     found = {}
+    own = next(worker.ready["precision"] for worker in workers if worker.name == OURS)
     for worker in workers:
         if worker.name == OURS:
             continue
+        precision = worker.ready["precision"] if own == "float32" else own
         theirs = kept[worker.name]
         cosines = (theirs * ours).sum(axis=-1) / np.linalg.norm(theirs, axis=-1) / np.linalg.norm(ours, axis=-1)
-        agreement = Agreement(worker.ready["precision"], float(np.abs(theirs - ours).max()), float(cosines.min()))
+        agreement = Agreement(precision, float(np.abs(theirs - ours).max()), float(cosines.min()))
         if not agreement.same_model:
             raise SystemExit(
                 f"{worker.name} ({agreement.precision}) does not run the same model: its vectors differ from ours by "

@@ -60,6 +60,21 @@ def loading(folder: str, name: str, options: Mapping[str, str], environment: Map
     print(f"{name:12} {ran[0][0]:32} {seconds:6.2f} s   own {own:5.2f} GB   pages of files {pages:5.2f} GB")
 
 
+def write_texts(count: int) -> tuple[dict[str, list[str]], Path]:
+    """The texts by name, and the file that workers read them from."""
+    words = SENTENCE.split()
+    texts = {
+        "query": [QUERY],
+        "queries": [f"{QUERY} {index}" for index in range(count)],
+        "documents": [f"{' '.join(words[index % 20 :] + words[: index % 20])} {index}" for index in range(count)],
+        "long": [" ".join(words * 13)],
+    }
+    BENCH.mkdir(exist_ok=True)
+    path = BENCH / "texts-products.json"
+    path.write_text(json.dumps(texts), encoding="utf-8")
+    return texts, path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
@@ -72,18 +87,7 @@ def main() -> None:
     for way in options.ways:
         loading(options.folder, way, WAYS[way], {}, options.rounds)
 
-    words, numbers = SENTENCE.split(), range(options.texts)
-    texts = {
-        "query": [QUERY],
-        "queries": [f"{QUERY} {index}" for index in numbers],
-        "documents": [
-            f"{' '.join(words[index % 20 :] + words[: index % 20])} {index}" for index in range(options.texts)
-        ],
-        "long": [" ".join(words * 13)],
-    }
-    BENCH.mkdir(exist_ok=True)
-    path = BENCH / "texts-products.json"
-    path.write_text(json.dumps(texts), encoding="utf-8")
+    texts, path = write_texts(options.texts)
     shared = {"folder": options.folder, "texts": str(path)}
     # Ratios are of the one called ours to the others: here ONNX Runtime's.
     peers = [Peer(OURS, Path(sys.executable), "serve_ironvec.py", shared, THEIRS)]

@@ -1,4 +1,4 @@
-"""ironvec, as it comes; `folder`, `dtype` and `memory` are options."""
+"""ironvec, as it comes; `folder`, `dtype`, `memory` and `threads` are options."""
 
 import time
 from typing import Any
@@ -11,7 +11,7 @@ def load(options: dict[str, Any]) -> tuple[float, Any]:
     from ironvec import Embedder
 
     seconds = time.perf_counter() - start
-    chosen = {name: options[name] for name in ("dtype", "memory") if name in options}
+    chosen = {name: options[name] for name in ("dtype", "memory", "threads") if name in options}
     return seconds, Embedder(options["folder"], **chosen)
 
 
