@@ -121,9 +121,8 @@ impl Lanes for Avx512 {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn apart<W: Work>(work: W) {
-        #[inline(never)]
         #[target_feature(enable = "avx512f,avx2,fma,f16c")]
         unsafe fn of<W: Work>(work: W) {
             // SAFETY: the caller's.

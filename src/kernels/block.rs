@@ -6,6 +6,20 @@ use super::lanes::Lanes;
 /// Rows of a block at most: with two vectors of outputs, twelve sums, which is what 16 registers hold beside the operands.
 pub(super) const ROWS: usize = 6;
 
+/// Does something for each row of a block. Written out, since sums that a loop goes over stay in memory.
+macro_rules! each_row {
+    ($rows:expr, $row:ident, $work:block) => {
+        each_row!($rows, $row, $work, 0 1 2 3 4 5)
+    };
+    ($rows:expr, $row:ident, $work:block, $($number:literal)*) => {
+        $(if $number < $rows {
+            let $row = $number;
+            $work
+        })*
+    };
+}
+pub(super) use each_row;
+
 /// Inputs of a turn of the loop.
 const UNROLLED: usize = 4;
 
@@ -13,6 +27,7 @@ const UNROLLED: usize = 4;
 const LINE: usize = 64;
 
 /// Cache lines that are wanted next, of rows of bytes: the first of all rows, then the second of all, and so on.
+#[derive(Clone, Copy)]
 pub(super) struct Ahead {
     next: *const u8,
     stride: usize,
@@ -73,11 +88,11 @@ pub(super) unsafe fn product<L: Lanes, const ROWS: usize>(
             ($at:expr) => {
                 let from = weights.add($at * panel_stride);
                 let (left, right) = (L::load(from), L::load(from.add(L::WIDTH)));
-                for row in 0..ROWS {
+                each_row!(ROWS, row, {
                     let x = L::all(*inputs.add(row * stride + $at));
                     sums[row][0] = L::multiply_add(x, left, sums[row][0]);
                     sums[row][1] = L::multiply_add(x, right, sums[row][1]);
-                }
+                });
             };
         }
         for _ in 0..length / UNROLLED {
@@ -95,39 +110,5 @@ pub(super) unsafe fn product<L: Lanes, const ROWS: usize>(
             inputs = inputs.wrapping_add(1);
         }
         sums
-    }
-}
-
-/// Reads a block's sums, which lie side by side.
-///
-/// # Safety
-/// [`Lanes`]'.
-#[inline(always)]
-pub(super) unsafe fn load<L: Lanes, const ROWS: usize>(from: *const f32) -> [[L::Vector; 2]; ROWS] {
-    // SAFETY: the caller's.
-    unsafe {
-        let mut sums = [[L::all(0.0); 2]; ROWS];
-        for row in 0..ROWS {
-            for half in 0..2 {
-                sums[row][half] = L::load(from.add((2 * row + half) * L::WIDTH));
-            }
-        }
-        sums
-    }
-}
-
-/// Writes a block's sums side by side.
-///
-/// # Safety
-/// [`Lanes`]'.
-#[inline(always)]
-pub(super) unsafe fn store<L: Lanes, const ROWS: usize>(to: *mut f32, sums: [[L::Vector; 2]; ROWS]) {
-    // SAFETY: the caller's.
-    unsafe {
-        for row in 0..ROWS {
-            for half in 0..2 {
-                L::store(to.add((2 * row + half) * L::WIDTH), sums[row][half]);
-            }
-        }
     }
 }

@@ -4,8 +4,6 @@
 //! the generic ones over them are `#[inline(always)]`: only so do they become part of a `#[target_feature]` function,
 //! [`Lanes::apart`]'s, and compile to the processor's instructions. No closures in between, for the same reason.
 
-use super::processor::{Instructions, Path};
-
 /// Vectors of `WIDTH` float32.
 ///
 /// # Safety
@@ -50,6 +48,7 @@ pub(super) trait Lanes {
 
     /// Does work in a function of its own, compiled for the instructions. What has many variants does each apart: the
     /// compiler takes minutes for a function of all of them, and seconds for the same as functions.
+    /// Not inlined itself, since the compiler forgets that wish of functions with `#[target_feature]`.
     unsafe fn apart<W: Work>(work: W);
 }
 
@@ -60,23 +59,4 @@ pub(super) trait Work {
     /// # Safety
     /// [`Lanes`]', and what the work asks for.
     unsafe fn run<L: Lanes>(self);
-}
-
-impl Path {
-    /// Does work in vectors of the path, which is the proof of its instructions.
-    ///
-    /// # Safety
-    /// What the work asks for.
-    pub(super) unsafe fn run(self, work: impl Work) {
-        // SAFETY: the caller's.
-        unsafe {
-            match self.instructions() {
-                #[cfg(target_arch = "x86_64")]
-                Instructions::Avx512 => super::avx512::Avx512::apart(work),
-                #[cfg(target_arch = "x86_64")]
-                Instructions::Avx2 => super::avx2::Avx2::apart(work),
-                Instructions::Portable => super::portable::Portable::apart(work),
-            }
-        }
-    }
 }

@@ -26,6 +26,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod block;
+mod dispatch;
 mod exponential;
 mod fused;
 pub(crate) mod heads;

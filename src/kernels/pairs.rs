@@ -141,9 +141,8 @@ macro_rules! lanes_of_pairs {
                 unsafe { $multiply_add(sum, left, right) }
             }
 
-            #[inline(always)]
+            #[inline(never)]
             unsafe fn apart<W: Work>(work: W) {
-                #[inline(never)]
                 $(#[$attribute])?
                 unsafe fn of<W: Work>(work: W) {
                     // SAFETY: the caller's.

@@ -111,9 +111,8 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn prefetch(_: *const u8) {}
 
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn apart<W: Work>(work: W) {
-        #[inline(never)]
         unsafe fn of<W: Work>(work: W) {
             // SAFETY: the caller's.
             unsafe { work.run::<Portable>() }

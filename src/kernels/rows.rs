@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use super::InParallel;
+use super::block::each_row;
 use super::lanes::Lanes;
 
 /// Rows to read: `width` values each, `stride` values from one row to the next.
@@ -132,29 +133,26 @@ impl Sums<'_> {
         // SAFETY: the caller's; vectors whose first output is past the width are left out.
         unsafe {
             if self.to.width - output < 2 * L::WIDTH {
-                for offset in 0..ROWS {
-                    for half in 0..2 {
-                        if output + half * L::WIDTH < self.to.width {
-                            self.put::<L>(row + offset, output + half * L::WIDTH, sums[offset][half]);
-                        }
+                each_row!(ROWS, offset, {
+                    self.put::<L>(row + offset, output, sums[offset][0]);
+                    if output + L::WIDTH < self.to.width {
+                        self.put::<L>(row + offset, output + L::WIDTH, sums[offset][1]);
                     }
-                }
+                });
                 return;
             }
             let to = self.to.at(row, output);
             if let Some(bias) = self.bias {
-                for half in 0..2 {
-                    let bias = L::load(bias.as_ptr().add(output + half * L::WIDTH));
-                    for offset in 0..ROWS {
-                        sums[offset][half] = L::add(sums[offset][half], bias);
-                    }
-                }
+                let bias = bias.as_ptr().add(output);
+                let (left, right) = (L::load(bias), L::load(bias.add(L::WIDTH)));
+                each_row!(ROWS, offset, {
+                    sums[offset] = [L::add(sums[offset][0], left), L::add(sums[offset][1], right)];
+                });
             }
-            for offset in 0..ROWS {
-                for half in 0..2 {
-                    L::store(to.add(offset * self.to.stride + half * L::WIDTH), sums[offset][half]);
-                }
-            }
+            each_row!(ROWS, offset, {
+                L::store(to.add(offset * self.to.stride), sums[offset][0]);
+                L::store(to.add(offset * self.to.stride + L::WIDTH), sums[offset][1]);
+            });
         }
     }
 

@@ -8,11 +8,11 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::block::{self, Ahead};
+use super::block::{self, Ahead, each_row};
 use super::lanes::{Lanes, Work};
 use super::operands::Operands;
 use super::panel::{CHUNK, Panel};
-use super::rows::{Rows, Sums};
+use super::rows::Sums;
 use super::weights::{Bfloat16, Float16, Float32, Stored};
 
 /// Rows and outputs of an item at most: a chunk of the rows stays in the L2 cache while panels pass.
@@ -66,8 +66,7 @@ impl Work for Product<'_> {
 
 #[inline(always)]
 unsafe fn product<L: Lanes>(operands: &Operands<'_>, rows: Range<usize>, outputs: Range<usize>) {
-    let (weights, x) = (&operands.weights, &operands.x);
-    let results = Sums { to: &operands.y, bias: operands.bias, is_first: true, is_last: true };
+    let weights = &operands.weights;
     let (width, bytes) = (2 * L::WIDTH, weights.stored().bytes());
     // Few rows: all inputs of a few outputs after each other, so that memory is read in long rows.
     let (strips, group) = if rows.len() <= FEW { (STRIP, width) } else { (CHUNK, OUTPUTS) };
@@ -108,23 +107,32 @@ unsafe fn product<L: Lanes>(operands: &Operands<'_>, rows: Range<usize>, outputs
                             Stored::Float16 => panel.fill::<L, Float16>(weights, output, place.input, length),
                             Stored::Bfloat16 => panel.fill::<L, Bfloat16>(weights, output, place.input, length),
                         }
-                        for row in rows.clone().step_by(block::ROWS) {
-                            let first = row - rows.start;
-                            macro_rules! multiply {
-                                ($rows:literal) => {
-                                    multiply::<L, $rows>(
-                                        x,
-                                        &results,
-                                        row,
-                                        first,
-                                        place,
-                                        &panel,
-                                        &mut waiting,
-                                        &mut ahead,
-                                    )
-                                };
-                            }
-                            by_rows!(rows.end - row, multiply);
+                        macro_rules! multiply {
+                            ($rows:literal, $first:expr, $blocks:expr) => {
+                                L::apart(Blocks::<$rows> {
+                                    operands,
+                                    row: rows.start + $first,
+                                    first: $first,
+                                    count: $blocks,
+                                    place,
+                                    panel: panel.start(),
+                                    waiting: &mut waiting,
+                                    ahead: &mut ahead,
+                                })
+                            };
+                        }
+                        let rest = rows.len() % block::ROWS;
+                        let whole = rows.len() - rest;
+                        if whole > 0 {
+                            multiply!(6, 0, whole / block::ROWS);
+                        }
+                        match rest {
+                            1 => multiply!(1, whole, 1),
+                            2 => multiply!(2, whole, 1),
+                            3 => multiply!(3, whole, 1),
+                            4 => multiply!(4, whole, 1),
+                            5 => multiply!(5, whole, 1),
+                            _ => {}
                         }
                     }
                 }
@@ -133,43 +141,88 @@ unsafe fn product<L: Lanes>(operands: &Operands<'_>, rows: Range<usize>, outputs
     }
 }
 
-/// Some rows, from `row` on, which is the `first` of the item's, by a panel.
-#[inline(always)]
-unsafe fn multiply<L: Lanes, const BLOCK: usize>(
-    x: &Rows<'_>,
-    results: &Sums<'_>,
+/// Blocks of so many rows by a panel, from `row` on, which is the `first` of the item's.
+struct Blocks<'a, const BLOCK: usize> {
+    operands: &'a Operands<'a>,
     row: usize,
     first: usize,
+    count: usize,
     place: Place,
-    panel: &Panel,
-    waiting: &mut Waiting,
+    panel: *const f32,
+    waiting: &'a mut Waiting,
+    ahead: &'a mut Ahead,
+}
+
+impl<const BLOCK: usize> Work for Blocks<'_, BLOCK> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        let Blocks { operands, row, first, count, place, panel, waiting, ahead } = self;
+        let strips = waiting.strips.as_mut_ptr().cast::<f32>();
+        let chunks = waiting.chunks.as_mut_ptr().cast::<f32>();
+        // In registers.
+        let mut next = *ahead;
+        for offset in (0..count * BLOCK).step_by(BLOCK) {
+            // SAFETY: the caller's: there is room for the rows.
+            unsafe {
+                let strips = strips.wrapping_add((first + offset) % FEW * 2 * L::WIDTH);
+                let chunks = chunks.wrapping_add((place.panel * ROWS + first + offset) * 2 * L::WIDTH);
+                multiply::<L, BLOCK>(operands, row + offset, place, panel, strips, chunks, &mut next);
+            }
+        }
+        *ahead = next;
+    }
+}
+
+/// A block, from `row` on, by a panel; where its sums wait.
+#[inline(always)]
+unsafe fn multiply<L: Lanes, const BLOCK: usize>(
+    operands: &Operands<'_>,
+    row: usize,
+    place: Place,
+    panel: *const f32,
+    strips: *mut f32,
+    chunks: *mut f32,
     ahead: &mut Ahead,
 ) {
     let width = 2 * L::WIDTH;
-    let (from, stride) = (x.at(row, place.input), x.stride);
-    let strips = waiting.strips.as_mut_ptr().cast::<f32>().wrapping_add(first % FEW * width);
-    let chunks = waiting.chunks.as_mut_ptr().cast::<f32>().wrapping_add((place.panel * ROWS + first) * width);
-    // SAFETY: the caller's: there is room for the rows; what waits was written.
+    let (from, stride) = (operands.x.at(row, place.input), operands.x.stride);
+    // SAFETY: the caller's; what waits was written.
     unsafe {
         let mut sums = [[L::all(0.0); 2]; BLOCK];
         if !place.is_first_strip {
-            sums = block::load::<L, BLOCK>(strips);
+            each_row!(BLOCK, offset, {
+                let from = strips.add(offset * width);
+                sums[offset] = [L::load(from), L::load(from.add(L::WIDTH))];
+            });
         }
-        sums = block::product::<L, BLOCK>(sums, from, stride, panel.start(), width, place.length, ahead);
+        sums = block::product::<L, BLOCK>(sums, from, stride, panel, width, place.length, ahead);
         if !place.is_last_strip {
-            return block::store::<L, BLOCK>(strips, sums);
+            return put::<L, BLOCK>(strips, sums);
         }
         if !place.is_first_chunk {
-            let before = block::load::<L, BLOCK>(chunks);
-            for offset in 0..BLOCK {
-                for half in 0..2 {
-                    sums[offset][half] = L::add(before[offset][half], sums[offset][half]);
-                }
-            }
+            each_row!(BLOCK, offset, {
+                let from = chunks.add(offset * width);
+                let [left, right] = sums[offset];
+                sums[offset] = [L::add(L::load(from), left), L::add(L::load(from.add(L::WIDTH)), right)];
+            });
         }
         if !place.is_last_chunk {
-            return block::store::<L, BLOCK>(chunks, sums);
+            return put::<L, BLOCK>(chunks, sums);
         }
+        let results = Sums { to: &operands.y, bias: operands.bias, is_first: true, is_last: true };
         results.put_block::<L, BLOCK>(row, place.output, sums);
+    }
+}
+
+/// Writes a block's sums side by side.
+#[inline(always)]
+unsafe fn put<L: Lanes, const BLOCK: usize>(to: *mut f32, sums: [[L::Vector; 2]; BLOCK]) {
+    // SAFETY: the caller's.
+    unsafe {
+        each_row!(BLOCK, offset, {
+            let to = to.add(offset * 2 * L::WIDTH);
+            L::store(to, sums[offset][0]);
+            L::store(to.add(L::WIDTH), sums[offset][1]);
+        });
     }
 }
