@@ -108,7 +108,7 @@ def test_the_process_holds_no_weights(tmp_path, dtype):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/cpuinfo tells whose the processor is")
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_narrow_weights_stay_where_they_lie_where_that_is_faster(tmp_path, dtype):
+def test_narrow_weights_stay_where_they_lie_where_that_is_no_slower(tmp_path, dtype):
     path = write_bert(tmp_path / "bert", dtype=dtype).folder
     own = Embedder(path, memory="low").device_report()["kernels"]
     mapped = Embedder(path).device_report()["kernels"]
@@ -118,9 +118,9 @@ def test_narrow_weights_stay_where_they_lie_where_that_is_faster(tmp_path, dtype
 
 
 def leads() -> bool:
-    """Whether the processor is one on which kernels of ours were measured to be faster."""
+    """Whether the processor is one on which kernels of ours were measured to be no slower."""
     facts = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    return "AuthenticAMD" in facts and "avx512f" in facts.split()
+    return "AuthenticAMD" in facts and "avx2" in facts.split()
 
 
 def test_it_is_told_pickled_and_checked(tmp_path, monkeypatch):
