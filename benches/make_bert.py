@@ -2,8 +2,8 @@
 
     python benches/make_bert.py FOLDER [--dtype bfloat16]
 
-In: MiniLM, whose tokenizer it gets (bge-small's has the same vocabulary). Out: FOLDER, 134 MB in float32, the same bytes
-each time.
+In: MiniLM, whose tokenizer it gets (bge-small's has the same vocabulary). Out: FOLDER, 134 MB in float32, the same
+bytes each time.
 """
 
 import argparse

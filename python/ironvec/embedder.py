@@ -59,8 +59,8 @@ class Embedder(AsyncEncoding, SentenceTransformersNames):
             at the next call, a cut within a run or on NFS ends the process (SIGBUS). False: a copy, safe from all that.
         memory: "low": a checkpoint's weights stay mapped, 16 bits where they have 16, and kernels of ironvec's own read
             them there: the process holds none, processes share them, loading takes a fraction, vectors are as exact.
-            For "float32" on the CPU. "fast": the same where that is faster (16-bit checkpoints on AMD processors with
-            AVX-512), else float32 weights, packed for ONNX Runtime's kernels.
+            For "float32" on the CPU. "fast": the same where that is no slower (16-bit checkpoints on AMD processors
+            with AVX2), else float32 weights, packed for ONNX Runtime's kernels.
         prompt_cache: Keeps a shared prompt's keys and values; at most 64 MiB. Off: every row computes its own prompt.
 
     Raises:

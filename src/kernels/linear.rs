@@ -1,10 +1,10 @@
 //! `Y = X·Wᵀ + bias` over weights that stay where and as they are; float32's results.
 //!
 //! Work is cut into items, some rows by some outputs, that any threads may run in any order. A sum is made of sums over
-//! [`CHUNK`](super::panel::CHUNK) inputs, each added in the order of the inputs with one rounding per step, themselves added in their order, and
-//! the bias last. That holds on every path, for few rows and many, in every cut: a row's bits depend on nothing but the row,
-//! and are the same on all of them. Zeros' signs, infinities and NaN are those of these
-//! additions, denormal numbers are kept (where the thread does not flush them), and nothing is read outside the weights.
+//! [`CHUNK`](super::panel::CHUNK) inputs, each added in the order of the inputs with one rounding per step, themselves added
+//! in their order, and the bias last. That holds on every path, for few rows and many, in every cut: a row's bits depend on
+//! nothing but the row, and are the same on all of them. Zeros' signs, infinities and NaN are those of these additions,
+//! denormal numbers are kept (where the thread does not flush them), and nothing is read outside the weights.
 
 use std::ops::Range;
 
