@@ -4,7 +4,7 @@
 
 256 texts of about 16 tokens, 256 mixed ones and 64 long ones (those of `compare.py`), then one text at a time. A ratio
 is the median of the pairwise ratios of the rounds, above 1 where ours are faster. Products are ONNX Runtime's in both.
-MODEL has MiniLM's vocabulary: `make_bert.py` writes one of bge-small's shape.
+MODEL has MiniLM's vocabulary, and weights in float32: `make_bert.py` writes one of bge-small's shape.
 """
 
 import argparse
@@ -34,6 +34,8 @@ def main() -> None:
     rounds = options.rounds
     folder = resolve(options.model, local_files_only=True).folder
     counter = Embedder(folder, max_length=512)
+    if not counter.device_report()["kernels"].startswith(THEIRS):
+        parser.error(f"{options.model}: products are not ONNX Runtime's here")
     chosen = docstrings.choose(counter.count_tokens)
     longest = sorted(chosen.mixed, key=len)[-64:]
     texts = {"short": chosen.short[:256], "mixed": chosen.mixed[:256], "long": longest, "one": chosen.one[:BLOCK]}

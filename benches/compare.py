@@ -178,11 +178,12 @@ def main() -> None:
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
         "threads": model.device_report().get("threads"),
+        "dtype": options.dtype,
         "versions": {"onnxruntime": version("onnxruntime"), "numpy": version("numpy")},
         "tokens": {name: float(model.count_tokens(getattr(texts, name)).mean()) for name in texts._fields},
     }
     machine = f"{about['processor']}, {about['cpus']} CPUs, Python {about['python']}"
-    print(f"{machine}, ironvec on {about['threads']} threads")
+    print(f"{machine}, ironvec on {about['threads']} threads in {options.dtype}")
     tokens = ", ".join(f"{name} {mean:.1f}" for name, mean in about["tokens"].items())
     print(f"tokens a text, on average: {tokens}")
 

@@ -82,19 +82,22 @@ def vectors(worker: Worker) -> np.ndarray:
 class Agreement(NamedTuple):
     """How near a peer's vectors are to ours."""
 
-    precision: str  # what the peer computes in, or we do, whichever is narrower
+    precision: str  # what the peer computes in
+    ours: str  # what we do
     difference: float  # the largest of any component
     cosine: float  # the least of any row
 
     @property
     def same_model(self) -> bool:
         """In float32 component by component; narrower types round each, and turn the vector by little. Not NaN."""
-        if self.precision == "float32":
+        if self.precision == self.ours == "float32":
             return self.difference <= targets.DIFFERENCE
         return self.cosine >= targets.REDUCED_COSINE
 
     def worse(self, other: "Agreement") -> "Agreement":
-        return Agreement(self.precision, max(self.difference, other.difference), min(self.cosine, other.cosine))
+        return Agreement(
+            self.precision, self.ours, max(self.difference, other.difference), min(self.cosine, other.cosine)
+        )
 
 
 def check_agreement(workers: Sequence[Worker]) -> dict[str, Agreement]:
@@ -109,10 +112,9 @@ def check_agreement(workers: Sequence[Worker]) -> dict[str, Agreement]:
     for worker in workers:
         if worker.name == OURS:
             continue
-        precision = worker.ready["precision"] if own == "float32" else own
         theirs = kept[worker.name]
         cosines = (theirs * ours).sum(axis=-1) / np.linalg.norm(theirs, axis=-1) / np.linalg.norm(ours, axis=-1)
-        agreement = Agreement(precision, float(np.abs(theirs - ours).max()), float(cosines.min()))
+        agreement = Agreement(worker.ready["precision"], own, float(np.abs(theirs - ours).max()), float(cosines.min()))
         if not agreement.same_model:
             raise SystemExit(
                 f"{worker.name} ({agreement.precision}) does not run the same model: its vectors differ from ours by "

@@ -117,7 +117,7 @@ impl Arithmetic {
 /// What the weights of a checkpoint may take of the process's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Memory {
-    /// As much as is fastest: float32, packed for ONNX Runtime's kernels, or none, where ours are ahead.
+    /// As much as is fastest: float32, packed for ONNX Runtime's kernels, or none, where ours are not behind.
     #[default]
     Fast,
     /// None: they are read where they lie in the mapped files, by kernels of ours.

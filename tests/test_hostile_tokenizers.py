@@ -80,6 +80,26 @@ def test_tokenizers_as_they_are_published(bert, fields):
     assert np.isfinite(Embedder(bert(tokenizer_overrides=fields).folder).encode(["a cat  sat", "", "a" * 999])).all()
 
 
+KINDS = {
+    "WordPiece": {**WORD_PIECE, **NORMAL},
+    "WordLevel": {"unk_token": "[UNK]", "vocab": {"[UNK]": 1, "a": 2, "cat": 3}},
+    "BPE": {"vocab": {"a": 2, "c": 3, "t": 4, "at": 5}, "merges": [["a", "t"]], "unk_token": None},
+    "Unigram": {"unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0], ["cat", -2.0]]},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_that_a_model_does_not_have_change_nothing(bert, kind):
+    found = []
+    for more in ({}, {"left_over": {"of": [1, "another"]}, "max_input_chars": 100}):
+        # Before the vocabulary and behind it.
+        model = {"type": kind, **more, **KINDS[kind], **{f"{field}_too": value for field, value in more.items()}}
+        folder = bert(tokenizer_overrides={"model": model}).folder
+        found.append(Embedder(folder).encode(["a cat", "cat at"]))
+    assert not np.array_equal(found[0][0], found[0][1])
+    np.testing.assert_array_equal(found[0], found[1])
+
+
 def test_a_panic_of_the_tokenizer_is_in_the_exception_alone(bert):
     fields = {"normalizer": {"type": "Precompiled", "precompiled_charsmap": ""}}
     code = (

@@ -120,7 +120,7 @@ def test_narrow_weights_stay_where_they_lie_where_that_is_no_slower(tmp_path, dt
 def leads() -> bool:
     """Whether the processor is one on which kernels of ours were measured to be no slower."""
     facts = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    return "AuthenticAMD" in facts and "avx2" in facts.split()
+    return "AuthenticAMD" in facts and {"avx2", "fma", "f16c"} <= set(facts.split())
 
 
 def test_it_is_told_pickled_and_checked(tmp_path, monkeypatch):

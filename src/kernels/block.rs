@@ -9,6 +9,7 @@ pub(super) const ROWS: usize = 6;
 /// Does something for each row of a block. Written out, since sums that a loop goes over stay in memory.
 macro_rules! each_row {
     ($rows:expr, $row:ident, $work:block) => {
+        const { assert!($rows <= $crate::kernels::block::ROWS) };
         each_row!($rows, $row, $work, 0 1 2 3 4 5)
     };
     ($rows:expr, $row:ident, $work:block, $($number:literal)*) => {

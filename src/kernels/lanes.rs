@@ -48,7 +48,7 @@ pub(super) trait Lanes {
 
     /// Does work in a function of its own, compiled for the instructions. What has many variants does each apart: the
     /// compiler takes minutes for a function of all of them, and seconds for the same as functions.
-    /// Not inlined itself, since the compiler forgets that wish of functions with `#[target_feature]`.
+    /// It is what is not inlined, since rustc 1.95 drops `#[inline(never)]` from functions with `#[target_feature]`.
     unsafe fn apart<W: Work>(work: W);
 }
 

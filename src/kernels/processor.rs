@@ -137,7 +137,8 @@ impl Path {
     }
 }
 
-/// Whether the processor is AMD's, on whose AVX-512 the kernels were measured. Intel's do twice as many products at a time.
+/// Whether the processor is AMD's, as those were on which the kernels have been measured. Intel's AVX-512 does twice as many
+/// products at a time.
 #[cfg(target_arch = "x86_64")]
 fn is_amd() -> bool {
     let vendor = std::arch::x86_64::__cpuid(0);
@@ -156,7 +157,7 @@ impl Choice {
     }
 
     /// What that means on a processor with these paths. Where nothing is said, attention is ours and products are those of
-    /// whoever is ahead; but products of bfloat16 and int8 are ours alone.
+    /// whoever is not behind; but products of bfloat16 and int8 are ours alone.
     fn among(
         forced: Option<&str>,
         memory: Memory,
@@ -259,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn narrow_weights_go_to_whoever_is_ahead() {
+    fn narrow_weights_go_to_whoever_is_not_behind() {
         let path = |leads| Path { name: "ours", leads, ..Path::portable() };
         let of = |are_narrow, leads| {
             let possible = |_| vec![path(leads), Path::portable()];

@@ -28,6 +28,7 @@ struct Head {
 
 /// What the model says that it is; old files do not.
 #[derive(Deserialize, Default)]
+#[serde(expecting = "a model")]
 struct Kind {
     #[serde(default)]
     r#type: Option<String>,
@@ -42,19 +43,23 @@ pub fn read(path: &Path, invalid: impl Fn(Source) -> Error) -> Result<Tokenizer>
     let bytes = read_file(path, needed_for)?;
     let head: Head = guarded(|| Ok(serde_json::from_slice(&bytes)?)).map_err(&invalid)?;
     bounds::check_normalizer(path, head.normalizer.as_ref())?;
-    // Where the kind is not known beforehand, every value of the vocabulary goes through several forms: twice the time.
-    let tokenizer = guarded(|| match head.model.r#type.as_deref() {
-        Some("BPE") => of::<BPE>(&bytes),
-        Some("WordPiece") => of::<WordPiece>(&bytes),
-        Some("WordLevel") => of::<WordLevel>(&bytes),
-        Some("Unigram") => of::<Unigram>(&bytes),
-        Some(_) | None => Tokenizer::from_bytes(&bytes),
+    let tokenizer = guarded(|| {
+        // Where the kind is not known beforehand, every value of the vocabulary goes through several forms: twice the time.
+        let known = match head.model.r#type.as_deref() {
+            Some("BPE") => of::<BPE>(&bytes),
+            Some("WordPiece") => of::<WordPiece>(&bytes),
+            Some("WordLevel") => of::<WordLevel>(&bytes),
+            Some("Unigram") => of::<Unigram>(&bytes),
+            Some(_) | None => None,
+        };
+        // That way is stricter, about fields of a model that it does not have for one.
+        known.map_or_else(|| Tokenizer::from_bytes(&bytes), Ok)
     });
     let tokenizer = tokenizer.map_err(invalid)?;
     bounds::check(path, &tokenizer)?;
     Ok(tokenizer)
 }
 
-fn of<'a, M: Model + Deserialize<'a> + Into<ModelWrapper>>(bytes: &'a [u8]) -> Result<Tokenizer, Source> {
-    Ok(serde_json::from_slice::<Of<M>>(bytes)?.into())
+fn of<'a, M: Model + Deserialize<'a> + Into<ModelWrapper>>(bytes: &'a [u8]) -> Option<Tokenizer> {
+    serde_json::from_slice::<Of<M>>(bytes).ok().map(Tokenizer::from)
 }
