@@ -14,7 +14,7 @@ use super::narrow;
 use super::operands::Operands;
 use super::processor::Path;
 use super::rows::{Rows, RowsMut};
-use super::weights::{Bfloat16, Float16, Float32, Stored, Weights};
+use super::weights::{Bfloat16, Float16, Float32, Format, Stored, Weights};
 use super::wide::{FEW, OUTPUTS, Product, ROWS};
 
 /// A product with a matrix of weights.
@@ -61,7 +61,7 @@ impl Call<'_> {
     }
 
     /// Rows and outputs of an item; none where it does not exist.
-    pub(super) fn shares(&self, item: usize) -> (Range<usize>, Range<usize>) {
+    fn shares(&self, item: usize) -> (Range<usize>, Range<usize>) {
         let across = self.operands.y.width.div_ceil(self.outputs_per_item).max(1);
         let share = |index: usize, each: usize, total: usize| {
             let start = index.saturating_mul(each).min(total);
@@ -81,26 +81,37 @@ impl Call<'_> {
     }
 }
 
-/// An item of a call.
-pub(super) struct Item<'a> {
-    pub(super) call: &'a Call<'a>,
-    pub(super) item: usize,
+struct Item<'a> {
+    call: &'a Call<'a>,
+    item: usize,
 }
 
 impl Work for Item<'_> {
     #[inline(always)]
     unsafe fn run<L: Lanes>(self) {
-        let (operands, (rows, outputs)) = (&self.call.operands, self.call.shares(self.item));
-        // SAFETY: rows and outputs are there; the caller's; the format is the weights'.
+        // SAFETY: the caller's; the format is the weights'.
         unsafe {
-            let rest = match operands.weights.stored() {
-                Stored::Float32 => narrow::product::<L, Float32>(operands, rows.clone(), outputs),
-                Stored::Float16 => narrow::product::<L, Float16>(operands, rows.clone(), outputs),
-                Stored::Bfloat16 => narrow::product::<L, Bfloat16>(operands, rows.clone(), outputs),
-            };
-            if !rest.is_empty() {
-                L::apart(Product { operands, rows, outputs: rest });
+            match self.call.operands.weights.stored() {
+                Stored::Float32 => product::<L, Float32>(self.call, self.item),
+                Stored::Float16 => product::<L, Float16>(self.call, self.item),
+                Stored::Bfloat16 => product::<L, Bfloat16>(self.call, self.item),
             }
+        }
+    }
+}
+
+/// An item of a call over weights of the format.
+///
+/// # Safety
+/// [`Call::run`]'s; [`Lanes`]'.
+#[inline(always)]
+pub(super) unsafe fn product<L: Lanes, F: Format>(call: &Call<'_>, item: usize) {
+    let (operands, (rows, outputs)) = (&call.operands, call.shares(item));
+    // SAFETY: rows and outputs are there; the caller's.
+    unsafe {
+        let rest = narrow::product::<L, F>(operands, rows.clone(), outputs);
+        if !rest.is_empty() {
+            L::apart(Product { operands, rows, outputs: rest });
         }
     }
 }

@@ -15,7 +15,7 @@ use super::linear;
 use super::processor::Path;
 use super::rows::{Rows, RowsMut};
 use super::terms::terms;
-use super::weights::{Stored, Weights};
+use super::weights::{Float32, Stored, Weights};
 
 /// Rows whose activations an item rounds.
 const ROWS: usize = 16;
@@ -107,7 +107,7 @@ unsafe fn rounded(x: &Rows<'_>, to: &RowsMut<'_>, row: usize) {
 /// [`linear::Call::run`]'s, with the instructions of `L`, whose addition is of pairs.
 pub(super) unsafe fn item<L: Lanes>(call: &linear::Call<'_>, item: usize) {
     // SAFETY: the caller's; a word is read as a float32 is.
-    unsafe { linear::Item { call, item }.run::<L>() }
+    unsafe { linear::product::<L, Float32>(call, item) }
 }
 
 /// Vectors as those of `$base`, of words that are pairs, with an addition of products of pairs, in functions compiled with an
